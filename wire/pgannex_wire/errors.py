@@ -38,7 +38,7 @@ _ROWS = (
     ErrorCode("load_failed", "58000", 503, False, "the model could not be loaded"),
     ErrorCode("engine_missing", "0A000", 501, False, "the engine that serves the model is not installed"),
     ErrorCode("artifact_missing", "58P01", 404, False, "the database does not hold the artifact asked for"),
-    ErrorCode("artifact_invalid", "XX001", 422, False, "the artifact's bytes do not match its hash or signature"),
+    ErrorCode("artifact_invalid", "XX001", 422, False, "an artifact does not match its hash or signature"),
     ErrorCode("server_down", "08001", 503, True, "nothing answers on the server's socket"),
     ErrorCode("server_silent", "08006", 504, True, "the server stopped answering"),
     ErrorCode("connection_lost", "08006", 503, True, "the connection broke during the request"),

@@ -173,7 +173,7 @@ def unpack_floats(column: RawColumn, nrows: int) -> list[array[float] | None]:
         if n < 0:
             rows.append(None)
             continue
-        row = array(code, data[at : at + n * width])
+        row: array[float] = array(code, data[at : at + n * width])
         if sys.byteorder == "big":
             row.byteswap()
         rows.append(row)

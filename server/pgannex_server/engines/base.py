@@ -110,6 +110,5 @@ class Engine(ABC):
         Raises EngineError(bad_argument) for an option that the model does not take.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to free
         """Free what was loaded. The process ends soon after."""
-        return None
