@@ -33,7 +33,9 @@ def _open_single() -> bytes:
         message.Arg("on_error", values.TEXT_OID, None),
     )
     outputs = (message.Column("embedding", values.FLOAT4_ARRAY),)
-    return message.Open("embed", frame.SINGLE, 60_000, "alice", '{"see_all": false}', args, (), outputs).encode()
+    return message.Open(
+        "embed", frame.SINGLE, 60_000, "alice", '{"see_all": false}', args, (), outputs
+    ).encode()
 
 
 def _open_stream() -> bytes:
@@ -53,15 +55,15 @@ def vectors() -> dict[str, bytes]:
     texts = values.pack_texts(["one", None, ""])
     numbers = values.pack_fixed(values.INT4, 4, [1, None, -3])
     flags = values.pack_fixed(values.BOOL, 1, [True, False, True])
-    doubles = values.RawColumn(
-        values.FLOAT8S, struct.pack("!3i", 2, -1, 0) + struct.pack("<2d", 0.5, -0.25)
-    )
+    doubles = values.RawColumn(values.FLOAT8S, struct.pack("!3i", 2, -1, 0) + struct.pack("<2d", 0.5, -0.25))
     rows = _block(texts, values.pack_float4s(_floats(1, 2, 3, 4, 5, 6), 3, 2), numbers, nrows=3)
     return {
         "hello": message.Hello(1, 0, 4711, "pgml/0.1.0 native postgres/180001", "db", "psql").encode(),
         "open_single": _open_single(),
         "open_stream": _open_stream(),
-        "batch": frame.pack_frame(frame.FrameType.BATCH, _block(texts, flags, doubles, nrows=3), frame.LAST, 7),
+        "batch": frame.pack_frame(
+            frame.FrameType.BATCH, _block(texts, flags, doubles, nrows=3), frame.LAST, 7
+        ),
         "batch_text": frame.pack_frame(
             frame.FrameType.BATCH, _block(values.pack_texts(["{1,2}", None], values.TEXT), nrows=2), 0, 8
         ),
@@ -86,7 +88,12 @@ def _index(frames: dict[str, bytes]) -> str:
     rows = {}
     for name, data in frames.items():
         whole = next(frame.frames_of(data))
-        rows[name] = {"type": whole.type, "flags": whole.flags, "seq": whole.seq, "payload": len(whole.payload)}
+        rows[name] = {
+            "type": whole.type,
+            "flags": whole.flags,
+            "seq": whole.seq,
+            "payload": len(whole.payload),
+        }
     return json.dumps(rows, indent=1) + "\n"
 
 
