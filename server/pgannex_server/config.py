@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -56,7 +57,10 @@ class HttpConfig:
     socket: str = _opt("/run/pgannex/http.sock", "path of the HTTP socket; empty: none")
     listen: str = _opt("", 'address and port, such as "127.0.0.1:8811"; needs [http.keys]')
     keys: Mapping[str, str] = _opt({}, "sha256 of an API key in hex = the role it stands for")
+    allow_remote: bool = _opt(False, "let `listen` name an address that is not this machine's loopback")
     max_body_bytes: int = _opt(32 << 20, "largest body of a request")
+    max_inputs: int = _opt(20_000, "most texts in one request")
+    timeout_s: float = _opt(60.0, "time limit of a request that names none; 0: none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,29 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 '[http.keys] maps the sha256 of a key (64 hex digits) to a role: "ab12…" = "app"'
             )
-    if config.http.listen and not config.http.keys:
-        raise ConfigError(f'[http] listen = "{config.http.listen}" needs at least one key in [http.keys]')
+    _check_listen(config.http)
     if config.limits.window < 2:
         raise ConfigError(f"[limits] window = {config.limits.window} is less than 2")
+
+
+def _check_listen(http: HttpConfig) -> None:
+    if not http.listen:
+        return
+    address, port = address_of(http.listen)
+    where = f'[http] listen = "{http.listen}"'
+    if not http.keys:
+        raise ConfigError(f"{where} needs at least one key in [http.keys]")
+    try:
+        loopback = address == "localhost" or ip_address(address).is_loopback
+    except ValueError as err:
+        raise ConfigError(f'{where} is not an address and a port such as "127.0.0.1:8811"') from err
+    if not 0 <= port < 65536:
+        raise ConfigError(f"{where} has port {port}")
+    if not loopback and not http.allow_remote:
+        raise ConfigError(f"{where} is reachable from other machines: that needs allow_remote = true")
+
+
+def address_of(listen: str) -> tuple[str, int]:
+    """("127.0.0.1", 8811) of "127.0.0.1:8811", ("::1", 8811) of "[::1]:8811"."""
+    address, _, port = listen.rpartition(":")
+    return address.removeprefix("[").removesuffix("]"), int(port) if port.isdigit() else -1
