@@ -73,16 +73,29 @@ def resolve(layer: Layer) -> dict[str, tuple[str, int]]:
     """Ask pip what the layer needs, holding all that is already pinned where it is."""
     held = {k: v for other in LAYERS if (LOCKS / f"{other}.txt").exists() for k, v in pins(other).items()}
     wanted = {w.split("[")[0].split("=")[0] for w in layer.wants}
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints, tempfile.NamedTemporaryFile() as report:
+    with (
+        tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints,
+        tempfile.NamedTemporaryFile() as report,
+    ):
         constraints.write("\n".join(v for k, v in held.items() if k not in wanted and k != "torch"))
         constraints.flush()
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        command += ["--only-binary=:all:", "--constraint", constraints.name, "--report", report.name, *layer.wants]
+        command += [
+            "--only-binary=:all:",
+            "--constraint",
+            constraints.name,
+            "--report",
+            report.name,
+            *layer.wants,
+        ]
         command += ["--no-deps"] if layer.bare else []
         subprocess.run(command, check=True)
         items = json.loads(Path(report.name).read_text())["install"]
     return {
-        i["metadata"]["name"].lower().replace("_", "-"): (i["metadata"]["version"], size(i["download_info"]["url"]))
+        i["metadata"]["name"].lower().replace("_", "-"): (
+            i["metadata"]["version"],
+            size(i["download_info"]["url"]),
+        )
         for i in items
     }
 
@@ -102,7 +115,10 @@ def write(name: str) -> None:
     below = {k for other in layer.after for k in pins(other)}
     found = {k: v for k, v in resolve(layer).items() if k not in below}
     total = sum(bytes_ for _, bytes_ in found.values())
-    lines = [f"# {layer.about}", f"# written by tools/lock.py; {total / 1e6:.1f} MB to download on Linux x86-64"]
+    lines = [
+        f"# {layer.about}",
+        f"# written by tools/lock.py; {total / 1e6:.1f} MB to download on Linux x86-64",
+    ]
     for package, (version, bytes_) in sorted(found.items()):
         equals = "===" if package == "torch" and "+" not in version else "=="
         lines.append(f"{package}{equals}{version}  # {bytes_ / 1e6:.2f} MB")
