@@ -1,0 +1,154 @@
+"""On which sockets does the HTTP door listen, and how does it start and stop?
+
+uvicorn serves on the event loop that the whole server runs on: without its signal handlers
+(the server has its own), without its way of opening sockets (the mode and the group of
+ours are set before anyone can connect).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from pgannex_server.config import Config, address_of
+from pgannex_server.doors.http.gate import Application
+from pgannex_server.doors.http.peer import PeerProtocol
+from pgannex_server.errors import ConfigError
+
+_BACKLOG = 1024
+_KEEP_ALIVE_S = 75
+
+
+class _Server(uvicorn.Server):
+    """uvicorn on sockets that are already open, and without its signal handlers."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config)
+        self._sockets = sockets
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.servers = []
+        for sock in self._sockets:
+            if sock.family == socket.AF_UNIX:
+                self.servers.append(
+                    await loop.create_unix_server(self._protocol, sock=sock, backlog=_BACKLOG)
+                )
+            else:
+                self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG))
+        self.started = True
+        self.listening.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return PeerProtocol(config=self.config, server_state=self.server_state, app_state={})
+
+
+class HttpDoor:
+    """The running door. `address` is where TCP is served, None without TCP."""
+
+    def __init__(
+        self, server: _Server, task: asyncio.Task[None], path: str, address: tuple[str, int] | None
+    ) -> None:
+        self._server = server
+        self._task = task
+        self._path = path
+        self.address = address
+
+    async def close(self) -> None:
+        """Take no more connections, let running requests finish (within drain_s), end."""
+        self._server.should_exit = True
+        await self._task
+        if self._path:
+            _remove(self._path)
+
+
+async def listen(app: Application, config: Config) -> HttpDoor:
+    """Open the configured sockets and serve `app` on them."""
+    sockets = []
+    if config.http.socket:
+        sockets.append(open_unix(config.http.socket, config.server.socket_mode, config.server.socket_group))
+    address = None
+    if config.http.listen:
+        sockets.append(_open_tcp(config.http.listen))
+        address = sockets[-1].getsockname()[:2]
+    settings = uvicorn.Config(
+        app,
+        http=PeerProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, int(config.server.drain_s)),
+    )
+    settings.load()
+    server = _Server(settings, sockets)
+    task = asyncio.get_running_loop().create_task(server.serve())
+    listening = asyncio.ensure_future(server.listening.wait())
+    await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        listening.cancel()
+        task.result()
+    return HttpDoor(server, task, config.http.socket, address)
+
+
+def open_unix(path: str, mode: int, group: str) -> socket.socket:
+    """A listening socket at `path`; one that nobody listens on any more is replaced."""
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = os.umask(0o177)
+    try:
+        sock.bind(path)
+    except OSError as err:
+        sock.close()
+        raise ConfigError(f"cannot listen on {path}: {err}") from err
+    finally:
+        os.umask(previous)
+    if group:
+        shutil.chown(path, group=group)
+    Path(path).chmod(mode)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+def _remove_stale(path: str) -> None:
+    if not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            _remove(path)
+            return
+        except OSError:
+            return
+    raise ConfigError(f"another server listens on {path}")
+
+
+def _open_tcp(listen: str) -> socket.socket:
+    address, port = address_of(listen)
+    try:
+        return socket.create_server(
+            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=_BACKLOG
+        )
+    except OSError as err:
+        raise ConfigError(f"cannot listen on {listen}: {err}") from err
