@@ -1,0 +1,31 @@
+-- The gate that every request passes, through a function or by a direct read of a table.
+--
+-- The host calls it in the rights of the caller before it sends a request. It raises, or
+-- returns the grant that travels to the server, which believes it because it comes from
+-- the database's own user. Security invoker: CURRENT_USER is who is asking, also inside a
+-- SECURITY DEFINER function of the user's own.
+CREATE FUNCTION pgml.authorize(model text, verb text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY INVOKER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    administers boolean := pg_has_role(CURRENT_USER, 'pgml_admin', 'USAGE');
+    watches boolean := administers OR pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE');
+    needed name := CASE
+        WHEN authorize.verb = 'control' THEN 'pgml_admin'
+        ELSE 'pgml_user'
+    END;
+BEGIN
+    IF NOT pg_has_role(CURRENT_USER, needed, 'USAGE')
+       AND NOT (watches AND authorize.verb LIKE 'stat\_%') THEN
+        RAISE EXCEPTION 'role % may not use verb % of pgml', quote_ident(CURRENT_USER), authorize.verb
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('model: %s', coalesce(authorize.model, 'none')),
+                  HINT = format('GRANT %I TO %I', needed, CURRENT_USER);
+    END IF;
+    RETURN jsonb_build_object('control', administers, 'see_all', watches);
+END
+$$;
+COMMENT ON FUNCTION pgml.authorize(text, text) IS
+    'whether the current role may use verb on model: raises 42501, or returns the grant for the server';
+GRANT EXECUTE ON FUNCTION pgml.authorize(text, text) TO pgml_user, pg_monitor;
