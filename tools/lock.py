@@ -34,7 +34,7 @@ class Layer:
 
 LAYERS = {
     "server": Layer(
-        ("fastapi", "uvicorn", "uvloop", "httpx", "prometheus-client"), (), "the server and its two doors"
+        ("fastapi", "uvicorn", "httptools", "uvloop", "httpx", "prometheus-client"), (), "the server and its two doors"
     ),
     "torch": Layer(
         ("setuptools", "transformers", "tokenizers", "safetensors", "numpy", "huggingface-hub", "jinja2", "networkx", "sympy"),
