@@ -1,0 +1,108 @@
+"""The torch module that a recipe describes: a transformers body, pooling and heads.
+
+Weights come from safetensors and from nowhere else. Of a model with encoder and decoder
+only the encoder is kept. Which device and precision to use is the engine's question.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from pgannex_server.engines.encoder.pooling import Pooling, heads
+from pgannex_server.engines.encoder.recipe import Recipe, refusal
+
+_ENCODERS = {
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+    "longt5": "LongT5EncoderModel",
+}
+_LOADING = (OSError, ValueError, ImportError, KeyError, RuntimeError, AttributeError, TypeError)
+"""What transformers raises for a folder that it cannot load; it has no error of its own."""
+
+
+class Network(nn.Module):
+    """(ids, mask, pooled) → one float32 vector per row, before the last normalisation."""
+
+    def __init__(self, body: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.body = body
+        self.pooling = Pooling(recipe.pooling)
+        self.heads = heads(recipe)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, pooled: Tensor) -> Tensor:
+        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask)[0]
+        vectors: Tensor = self.heads(self.pooling(hidden.float(), attention_mask, pooled))
+        return vectors
+
+
+def configuration(recipe: Recipe, trust_remote_code: bool) -> Any:
+    """The transformers configuration in the recipe's folder."""
+    from transformers import AutoConfig, logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        config = AutoConfig.from_pretrained(
+            str(recipe.transformer), trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except _LOADING as err:
+        raise refusal(f"cannot read the configuration in {recipe.transformer}: {err}") from err
+    config.use_cache = False
+    return config
+
+
+def build(recipe: Recipe, config: Any, dtype: torch.dtype, trust_remote_code: bool) -> Network:
+    """The network in evaluation mode on the CPU."""
+    require_safetensors(recipe.transformer)
+    try:
+        body = _body(recipe, config, dtype, trust_remote_code)
+    except _LOADING as err:
+        raise refusal(f"cannot load the weights in {recipe.transformer}: {err}") from err
+    if isinstance(getattr(body, "pooler", None), nn.Module) and not trust_remote_code:
+        body.pooler = None  # type: ignore[assignment]  # nobody reads what it computes
+    return Network(body, recipe).eval().requires_grad_(False)
+
+
+def require_safetensors(folder: Path) -> None:
+    """Refuse a folder whose weights are in another format, pickles above all."""
+    if any(folder.glob("*.safetensors")):
+        return
+    others = [p.name for p in sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt"))]
+    raise refusal(
+        f"{folder} has no weights in safetensors",
+        detail=f"it has {', '.join(others)}" if others else "",
+        hint="only safetensors are loaded, because other formats can run code: choose a revision that has "
+        "model.safetensors, or save the model again with save_pretrained",
+    )
+
+
+def dimensions(network: Network) -> int:
+    """The length of a vector, found by computing one."""
+    one = torch.ones((1, 1), dtype=torch.int64, device=next(network.parameters()).device)
+    with torch.inference_mode():
+        return int(network(one, one, one).shape[-1])
+
+
+def size(network: Network) -> int:
+    """Bytes of the weights; a tensor that two layers share counts once."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+
+
+def _body(recipe: Recipe, config: Any, dtype: torch.dtype, trust_remote_code: bool) -> nn.Module:
+    import transformers
+
+    name = _ENCODERS.get(config.model_type)
+    kind = getattr(transformers, name) if name else transformers.AutoModel
+    arguments: dict[str, Any] = {"config": config, "dtype": dtype, "use_safetensors": True}
+    if not name:
+        arguments["trust_remote_code"] = trust_remote_code
+    body = kind.from_pretrained(str(recipe.transformer), local_files_only=True, **arguments)
+    if config.is_encoder_decoder and not name:
+        body = body.get_encoder()
+    return cast(nn.Module, body)
