@@ -8,8 +8,11 @@ message, because clients show nothing else. Logging and counting are the gate's.
 from __future__ import annotations
 
 import json
+import math
 
 from pgannex_wire.errors import WireError
+
+from pgannex_server.errors import Overloaded
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _PARAM_OF_CODE = {"unknown_model": "model", "null_input": "input", "invalid_text": "input"}
@@ -54,8 +57,14 @@ def headers_of(error: WireError) -> list[tuple[bytes, bytes]]:
     """Headers that an error adds: when to come back, how to authenticate."""
     status = status_of(error)
     if status in (429, 503):
-        seconds = RETRY_SOON if error.row.retryable else RETRY_LATER
-        return [(b"retry-after", str(seconds).encode())]
+        return [(b"retry-after", str(_retry_after(error)).encode())]
     if status == 401:
         return [(b"www-authenticate", b"Bearer")]
     return []
+
+
+def _retry_after(error: WireError) -> int:
+    """Whole seconds, because Retry-After knows no others."""
+    if isinstance(error, Overloaded):
+        return max(1, math.ceil(error.retry_after_s))
+    return RETRY_SOON if error.row.retryable else RETRY_LATER

@@ -46,11 +46,15 @@ class Gate:
         rest: Application,
     ) -> None:
         self._service = service
-        self._config = config
-        self._identity = Identity(config.http.keys)
+        self._configure(config)
         self._traffic = traffic
         self._fast = fast
         self._rest = rest
+
+    def _configure(self, config: Config) -> None:
+        """Keys and limits of `config`; after a reload the service holds a new one."""
+        self._config = config
+        self._identity = Identity(config.http.keys)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         answer = _Answer(send, _request_id(scope))
@@ -70,6 +74,8 @@ class Gate:
         state = scope.setdefault("state", {})
         connection: Connection = state.get("connection") or Connection(Peer())
         path = scope["path"]
+        if self._service.config is not self._config:
+            self._configure(self._service.config)
         if path not in OPEN_PATHS:
             state["caller"] = self._identity.caller(connection, scope["headers"])
         verb = self._fast.get((scope["method"], path))

@@ -7,38 +7,32 @@ model is loaded, and what it has done, is pgml.stat_models' and /metrics' to say
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from pgannex_wire.errors import WireError
 
 from pgannex_server.config import ModelConfig
 
+if TYPE_CHECKING:
+    from pgannex_server.service import Service
 
-def router(models: Mapping[str, ModelConfig]) -> APIRouter:
+
+def router(service: Service) -> APIRouter:
     routes = APIRouter()
     created = int(time.time())
-    cards = {card["id"]: card for model in models.values() for card in _cards(model, created)}
 
     @routes.get("/v1/models", summary="every model and alias")
     async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": list(cards.values())}
+        configs = [model.config for model in service.registry.models.values()]
+        cards = [_card(name, c, created) for c in configs for name in (c.name, *c.aliases)]
+        return {"object": "list", "data": cards}
 
     @routes.get("/v1/models/{model:path}", summary="one model")
     async def one_model(model: str) -> dict[str, Any]:
-        card = cards.get(model)
-        if card is None:
-            raise WireError(
-                "unknown_model", f'no model is called "{model}"', hint=f"known: {', '.join(cards)}"
-            )
-        return card
+        return _card(model, service.registry.get(model).config, created)
 
     return routes
 
 
-def _cards(model: ModelConfig, created: int) -> list[dict[str, Any]]:
-    return [
-        {"id": name, "object": "model", "created": created, "owned_by": "pgannex", "root": model.name}
-        for name in (model.name, *model.aliases)
-    ]
+def _card(name: str, model: ModelConfig, created: int) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "pgannex", "root": model.name}

@@ -51,7 +51,7 @@ def application(service: Service, traffic: Traffic) -> FastAPI:
     app = FastAPI(title="pgannex", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(version.router)
     app.include_router(health.router(service))
-    app.include_router(models.router(service.config.models))
+    app.include_router(models.router(service))
     app.include_router(metrics.router(service, traffic))
     app.add_exception_handler(HTTPException, _unknown_route)
     app.add_exception_handler(RequestValidationError, _invalid)
