@@ -49,6 +49,12 @@ class Place:
     def stacks(self) -> Path:
         return self.base / "stacks"
 
+    @property
+    def python(self) -> Path:
+        """The interpreter that the owner can run: the installation's, else the present one."""
+        installed = self.venv / "bin" / "python"
+        return installed if installed.exists() else own_prefix() / "bin" / Path(sys.executable).name
+
     def prepare(self) -> None:
         """Create the folders that anyone may pass through. Ours alone are made 0755."""
         for folder in (self.base.parent, self.base, self.stacks):
@@ -73,6 +79,18 @@ def source_root() -> Path:
     return Path(__file__).resolve().parents[3]
 
 
+def own_prefix() -> Path:
+    """The virtual environment of this process, not the link in a checkout that leads to it."""
+    return Path(sys.prefix).resolve()
+
+
+def checkout() -> Path | None:
+    """The checkout that this installation was made from, if it is still there."""
+    marker = own_prefix().parent / "place"
+    folder = Path(marker.read_text().strip()) if marker.is_file() else source_root()
+    return folder if (folder / "Makefile").is_file() else None
+
+
 def find(create: bool = False) -> Place:
     """The place this process belongs to: $PGANNEX_HOME, its own virtual environment, or the default."""
     return Place(_base(), owners.find(create))
@@ -82,7 +100,7 @@ def _base() -> Path:
     named = os.environ.get(ENVIRONMENT)
     if named:
         return Path(named).absolute()
-    mine = Path(sys.prefix).parent
+    mine = own_prefix().parent
     if (mine / "place").is_file():
         return mine
     return default_base(source_root())

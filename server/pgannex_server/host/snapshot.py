@@ -15,7 +15,7 @@ from pathlib import Path
 from pgannex_server.host.errors import HostError
 from pgannex_server.host.place import Place
 
-_TREES = ("wire", "server", "fdw", "sql", "deploy")
+_TREES = ("wire", "server", "fdw", "sql", "tools", "deploy")
 _IGNORED = shutil.ignore_patterns(
     "__pycache__", "*.o", "*.so", "*.bc", "*.pyc", ".*", "out", "build", "results"
 )
@@ -67,7 +67,7 @@ def link(checkout: Path, place: Place) -> None:
     """Let .venv in the checkout point at the installation, for make and for editors."""
     shortcut = checkout / ".venv"
     if shortcut.is_symlink():
-        if Path(os.readlink(shortcut)) == place.venv:
+        if shortcut.readlink() == place.venv:
             return
         shortcut.unlink()
     elif shortcut.exists():
