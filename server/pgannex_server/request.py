@@ -74,7 +74,7 @@ class Shape:
 class Request(NamedTuple):
     """One call of a verb.
 
-    `deadline` is a time of the event loop's clock (`loop.time()`), 0 for none. `args` hold
+    `deadline` is a time of `time.monotonic()`, 0 for none. `args` hold
     for every row; `columns` are those of the blocks that will be fed; `outputs` are wanted,
     in this order; `flags` are those of OPEN. With SINGLE, args are the one row and the
     input is at its end. `shape` may be None.

@@ -7,22 +7,91 @@ worker is the registry's; no bytes of any door are known here.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import time
+import uuid
+
 from pgannex_wire import WireError
 
+from pgannex_server import __version__
 from pgannex_server.config import Config
+from pgannex_server.errors import NotReady
+from pgannex_server.registry import Registry, Resolver, resolve_built_in
 from pgannex_server.request import Caller, Handle, Request, Shape, Sink, parse_grant
+from pgannex_server.telemetry import Telemetry
+from pgannex_server.verbs.artifact import Store
+from pgannex_server.verbs.embed import Embed
+from pgannex_server.verbs.running import Running
 
-__all__ = ["Caller", "Handle", "Request", "Service", "Shape", "Sink", "parse_grant"]
+__all__ = ["VERBS", "Caller", "Handle", "Request", "Service", "Shape", "Sink", "parse_grant"]
+
+VERBS: dict[str, type[Running]] = {
+    "embed": Embed,
+}
+"""Every verb this server serves."""
 
 
 class Service:
     """Both doors call this. Everything happens on the event loop's thread.
 
-    `async start()`/`async close()` bracket its life; `app.run` calls them.
+    `state` is "ready" or "draining"; `instance` is new at each start of the server.
     """
 
-    config: Config
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, config: Config, resolver: Resolver = resolve_built_in
+    ) -> None:
+        self.loop = loop
+        self.config = config
+        self.telemetry = Telemetry()
+        self.registry = Registry(loop, config, resolver)
+        self.artifacts = Store(config.limits.artifact_bytes)
+        self.running: dict[Running, None] = {}
+        self.state = "ready"
+        self.version = __version__
+        self.instance = uuid.uuid4().hex[:12]
+        self.pid = os.getpid()
+
+    def open(self) -> None:
+        """Take the models, load the pinned ones."""
+        self.registry.open()
 
     def start(self, request: Request, sink: Sink) -> Handle:
         """Begin a request. Raises WireError where it is refused outright."""
-        raise WireError("not_ready", "the server is starting")
+        verb = VERBS.get(request.verb)
+        try:
+            if self.state != "ready":
+                raise NotReady(self.state)
+            if verb is None:
+                known = ", ".join(sorted(VERBS))
+                raise WireError("unknown_verb", f'no verb is called "{request.verb}"', hint=f"known: {known}")
+            handle = verb(self, request, sink)
+        except WireError as err:
+            self.telemetry.failed(err.code)
+            raise
+        requests = self.telemetry.requests
+        requests[request.verb] = requests.get(request.verb, 0) + 1
+        return handle
+
+    def varying(self, verb: str) -> str:
+        """The argument that changes from call to call (see request.Shape), "" if none."""
+        found = VERBS.get(verb)
+        return found.varying if found is not None else ""
+
+    def reload(self, config: Config) -> None:
+        """A new configuration file: models and limits at once, sockets at the next start."""
+        self.config = config
+        self.registry.reload(config)
+
+    async def drain(self, limit_s: float) -> None:
+        """Refuse new requests, let the running ones finish, fail what is left at the limit."""
+        self.state = "draining"
+        until = time.monotonic() + limit_s
+        while self.running and time.monotonic() < until:  # noqa: ASYNC110 - no event on the hot path
+            await asyncio.sleep(0.02)
+        for handle in list(self.running):
+            handle.fail(WireError("not_ready", "the server is shutting down", hint="try again in a moment"))
+
+    async def close(self) -> None:
+        """Stop the workers."""
+        await self.registry.close()

@@ -17,7 +17,8 @@ from pgannex_server.engines.base import EngineError, ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`requires` are importable modules; `devices` are the kinds that the engine runs on."""
+    """`requires` are importable modules, `devices` the kinds that the engine runs on,
+    `call_options` what it takes per call beyond EmbedOptions' own fields."""
 
     name: str
     module: str
@@ -25,12 +26,18 @@ class Entry:
     extra: str = ""
     requires: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
+    call_options: tuple[str, ...] = ()
 
 
 ENGINES: dict[str, Entry] = {
     e.name: e
     for e in (
-        Entry("echo", "pgannex_server.engines.echo", "EchoEngine"),
+        Entry(
+            "echo",
+            "pgannex_server.engines.echo",
+            "EchoEngine",
+            call_options=("artifact", "crash", "fail", "hang", "oom", "sleep_ms"),
+        ),
         Entry(
             "openvino",
             "pgannex_server.engines.openvino",
@@ -75,6 +82,12 @@ def entry(name: str) -> Entry:
             "bad_argument", f'no engine is called "{name}"', hint=f"known: auto, {', '.join(ENGINES)}"
         )
     return found
+
+
+def call_options(name: str) -> tuple[str, ...]:
+    """What the engine takes per call beyond the common options; "auto" takes nothing more."""
+    found = ENGINES.get(name)
+    return found.call_options if found is not None else ()
 
 
 def missing(entry: Entry, installed: Callable[[str], bool] = is_installed) -> tuple[str, ...]:

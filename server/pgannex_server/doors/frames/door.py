@@ -1,0 +1,135 @@
+"""The frames door: the unix socket, who may knock, and what all connections share.
+
+It owns the listening socket (socketfile.py), one heartbeat timer for all running requests,
+and the answer to "is this peer a database?". Requests are connection.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pwd
+import socket
+import struct
+import time
+
+from pgannex_server.doors import socketfile
+from pgannex_server.doors.frames.connection import Connection
+from pgannex_server.errors import ConfigError
+from pgannex_server.service import Service
+
+log = logging.getLogger("pgannex.frames")
+
+_UCRED = struct.Struct("3i")
+_HEARTBEAT_S = 2.0
+_LINGER_S = 4.0
+"""A client that does not close after an ERROR is closed after this long."""
+_HIGH_WATER = 1 << 20
+
+
+class FramesDoor:
+    """`open()` listens, `close()` ends it; `stop_accepting()` is for draining."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.connections: dict[Connection, None] = {}
+        self.running: dict[Connection, None] = {}
+        self.draining = False
+        self.path = service.config.server.socket
+        self._server: asyncio.AbstractServer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._database_uids: frozenset[int] = frozenset()
+        self._inode = (0, 0)
+
+    async def open(self) -> None:
+        server = self.service.config.server
+        self.configure()
+        sock = socketfile.listen(self.path, server.socket_mode, server.socket_group)
+        self._inode = socketfile.identity(self.path)
+        self._server = await self.service.loop.create_unix_server(
+            lambda: Connection(self), sock=sock, backlog=512
+        )
+        self._beat()
+
+    def configure(self) -> None:
+        """Take the users that are databases from the configuration."""
+        self._database_uids = database_uids(self.service.config.server.database_users)
+
+    def stop_accepting(self) -> None:
+        """No new connections; idle ones are closed, running ones after their request."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            socketfile.remove(self.path, self._inode)
+        for connection in list(self.connections):
+            if connection.is_idle:
+                connection.shut()
+
+    async def close(self) -> None:
+        self.stop_accepting()
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.sleep(0)
+        for connection in list(self.connections):
+            connection.shut()
+
+    # -- what connections ask -------------------------------------------------------------------
+
+    def welcome(self, connection: Connection) -> bool:
+        """Register a connection; False if there are too many."""
+        telemetry = self.service.telemetry
+        self.connections[connection] = None
+        telemetry.connections += 1
+        telemetry.connections_total += 1
+        return telemetry.connections <= self.service.config.limits.max_connections
+
+    def farewell(self, connection: Connection) -> None:
+        if self.connections.pop(connection, self) is None:
+            self.service.telemetry.connections -= 1
+
+    def trust(self, uid: int) -> tuple[bool, str]:
+        """(whether a role and a grant are believed, the role of the peer itself)."""
+        return uid in self._database_uids, f"os:{user_name(uid)}"
+
+    @staticmethod
+    def peer_of(transport: asyncio.Transport) -> tuple[int, int]:
+        """(uid, pid) of the process that connected, as the kernel tells."""
+        sock = transport.get_extra_info("socket")
+        pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        return uid, pid
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        for connection in list(self.running):
+            connection.heartbeat()
+        late = time.monotonic() - _LINGER_S
+        for connection in [c for c in self.connections if 0 < c.closing_since < late]:
+            connection.shut()
+        self._timer = self.service.loop.call_later(_HEARTBEAT_S, self._beat)
+
+
+def user_name(uid: int) -> str:
+    """The user's name, or the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def database_uids(users: tuple[str, ...]) -> frozenset[int]:
+    """The uids of names or numbers. A user that this host lacks is left out: it cannot connect."""
+    uids = set()
+    for user in users:
+        if user.isdigit():
+            uids.add(int(user))
+            continue
+        try:
+            uids.add(pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            log.warning("[server] database_users: this host has no user %s", user)
+    if users and not uids:
+        raise ConfigError(f"[server] database_users = {list(users)}: none of them exists on this host")
+    return frozenset(uids)
