@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-
-from pgannex_server.doors.http.collect import Collector
-from pgannex_server.request import SINGLE, Caller, Request
 from pgannex_wire.errors import WireError
 from pgannex_wire.message import Arg, Column
 from pgannex_wire.values import FLOAT4_ARRAY, TEXT_OID
+
+from pgannex_server.doors.http.collect import Collector
+from pgannex_server.request import SINGLE, Caller, Request
 
 if TYPE_CHECKING:
     from pgannex_server.registry import Model

@@ -60,7 +60,9 @@ class Numbers(Collector):
         numbers = self._service.telemetry
         yield GaugeMetricFamily("pgannex_start_time_seconds", "when the server started", numbers.started)
         yield GaugeMetricFamily("pgannex_requests_in_flight", "requests that run now", numbers.in_flight)
-        yield GaugeMetricFamily("pgannex_connections", "connections on the frames socket", numbers.connections)
+        yield GaugeMetricFamily(
+            "pgannex_connections", "connections on the frames socket", numbers.connections
+        )
         yield CounterMetricFamily(
             "pgannex_connections_accepted", "connections that came", numbers.connections_total
         )
