@@ -42,10 +42,9 @@ class Network(nn.Module):
 
 def configuration(recipe: Recipe, trust_remote_code: bool) -> Any:
     """The transformers configuration in the recipe's folder."""
-    from transformers import AutoConfig, logging
+    from transformers import AutoConfig
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    _quieten()
     try:
         config = AutoConfig.from_pretrained(
             str(recipe.transformer), trust_remote_code=trust_remote_code, local_files_only=True
@@ -92,6 +91,15 @@ def size(network: Network) -> int:
     """Bytes of the weights; a tensor that two layers share counts once."""
     tensors = [*network.parameters(), *network.buffers()]
     return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+
+
+def _quieten() -> None:
+    """No progress bars and advice in a server's log; errors still raise."""
+    from transformers.utils import logging
+
+    quiet: Any = logging
+    quiet.disable_progress_bar()
+    quiet.set_verbosity_error()
 
 
 def _body(recipe: Recipe, config: Any, dtype: torch.dtype, trust_remote_code: bool) -> nn.Module:
