@@ -19,7 +19,8 @@ WAYS = {
 OBJECTS = """
     SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0)
     FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
-    WHERE d.refclassid = 'pg_extension'::regclass AND x.extname = 'pgml' AND d.deptype = 'e' AND d.classid <> 'pg_type'::regclass
+    WHERE d.refclassid = 'pg_extension'::regclass AND x.extname = 'pgml' AND d.deptype = 'e'
+        AND d.classid <> 'pg_type'::regclass
 """
 
 
