@@ -58,8 +58,12 @@ def _make(
         f"CFLAGS={shlex.join(flags)}",
         "with_llvm=no",
     ]
-    done = subprocess.run(["make", "-C", str(folder / "native"), "--no-print-directory", LIBRARY, *arguments],
-                          capture_output=True, text=True, env=env)  # fmt: skip
+    done = subprocess.run(
+        ["make", "-C", str(folder / "native"), "--no-print-directory", LIBRARY, *arguments],
+        capture_output=True,
+        text=True,
+        env=env,
+    )
     (folder / "make.log").write_text(done.stdout + done.stderr)
     if done.returncode != 0 or not (folder / "native" / LIBRARY).exists():
         (folder / "native" / LIBRARY).unlink(missing_ok=True)

@@ -13,7 +13,6 @@ import os
 import socket
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pgannex_server.host.errors import HostError
 from pgannex_server.host.postgres import Installation
@@ -27,11 +26,13 @@ _START_TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Cluster:
-    """One database cluster of a stack. `settings` are lines for its postgresql.conf."""
+    """One database cluster of a stack. `settings` are lines for its postgresql.conf, `variables`
+    are added to the postmaster's environment."""
 
     state: State
     installation: Installation
     settings: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def port(self) -> int:
@@ -105,7 +106,8 @@ class Cluster:
         found = (self.state.data / "PG_VERSION").read_text().strip()
         if found != str(self.installation.major):
             raise HostError(
-                f"{self.state.data} holds a database of PostgreSQL {found}, the binaries are {self.installation.version}",
+                f"{self.state.data} holds a database of PostgreSQL {found}, "
+                f"the binaries are {self.installation.version}",
                 hint="name the version (--pg), or remove the data (pgannex reset)",
             )
 
@@ -152,14 +154,21 @@ class Cluster:
         command = [str(self.installation.bin / "pg_ctl"), action, "-D", str(self.state.data), *arguments]
         done = self._run(command)
         if check and done.returncode != 0:
-            raise HostError(f"pg_ctl {action} failed: {(done.stderr or done.stdout).strip()}")
+            raise HostError(f"pg_ctl {action} failed with status {done.returncode}")
         return done
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        # No pipe for stdout: the postmaster would inherit it and a reader would wait for ever.
-        with Path(os.devnull).open("w") as nowhere:
-            return subprocess.run(command, stdout=nowhere, stderr=subprocess.PIPE if "initdb" in command[0] else nowhere,
-                                  text=True, cwd="/", env=environment(self.state), **self.state.owner.popen())  # fmt: skip
+        # No pipe for what pg_ctl prints: the postmaster would inherit it, and a reader would wait for ever.
+        keep = subprocess.PIPE if command[0].endswith("initdb") else subprocess.DEVNULL
+        return subprocess.run(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=keep,
+            text=True,
+            cwd="/",
+            env={**environment(self.state), **self.variables},
+            **self.state.owner.popen(),
+        )
 
 
 _HBA = f"""# unix socket: the operating system says who it is; everyone else and TCP: a password

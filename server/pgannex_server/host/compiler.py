@@ -77,8 +77,10 @@ def filtered(flags: list[str], compiler: Compiler, env: dict[str, str]) -> list[
     kept = [flag for flag in flags if compiler.accepts([flag], env)]
     refused = [flag for flag in NEEDED if flag in flags and flag not in kept]
     if refused:
-        raise HostError(f"{compiler.text} does not know {' '.join(refused)}, which Postgres needs",
-                        hint="choose another compiler with CC=…")  # fmt: skip
+        raise HostError(
+            f"{compiler.text} does not know {' '.join(refused)}, which Postgres needs",
+            hint="choose another compiler with CC=…",
+        )
     return kept
 
 

@@ -28,15 +28,33 @@ class Daemon:
 
     def launch(self) -> int:
         """Start the process without waiting for it; its pid."""
-        command = [str(self.state.place.python), "-m", "pgannex_server", "serve", "--config", str(self.state.config)]
+        command = [
+            str(self.state.place.python),
+            "-m",
+            "pgannex_server",
+            "serve",
+            "--config",
+            str(self.state.config),
+        ]
         env = processes.environment(self.state) | {
-            "PYTHONPATH": python_path(self.sources), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
-        }  # fmt: skip
+            "PYTHONPATH": python_path(self.sources),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         log = os.open(self.state.server_log, flags, 0o600)
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=env,
-                                       start_new_session=True, umask=0o077, **self.state.owner.popen())  # fmt: skip
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=env,
+                start_new_session=True,
+                umask=0o077,
+                **self.state.owner.popen(),
+            )
         finally:
             os.close(log)
         processes.remember(self.state.server_pid, self.state, process.pid)
@@ -57,8 +75,10 @@ class Daemon:
                     f"the server does not start:\n{self.tail()}", hint=f"the log is {self.state.server_log}"
                 )
             if time.monotonic() > end:
-                raise HostError(f"the server is not ready after {timeout:.0f} s:\n{self.tail()}",
-                                hint=f"the log is {self.state.server_log}")  # fmt: skip
+                raise HostError(
+                    f"the server is not ready after {timeout:.0f} s:\n{self.tail()}",
+                    hint=f"the log is {self.state.server_log}",
+                )
             time.sleep(0.05)
 
     def stop(self, patience: float = 40.0) -> bool:

@@ -73,8 +73,10 @@ def environment(venv: Path, python: Path) -> Path:
     command = [str(python), "-m", "venv", *([] if bundled else ["--without-pip"]), str(venv)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise HostError(f"cannot create a virtual environment: {(done.stderr or done.stdout).strip()}",
-                        hint="on Debian and Ubuntu: apt-get install python3-venv")  # fmt: skip
+        raise HostError(
+            f"cannot create a virtual environment: {(done.stderr or done.stdout).strip()}",
+            hint="on Debian and Ubuntu: apt-get install python3-venv",
+        )
     return mine
 
 
@@ -107,8 +109,10 @@ def pip(python: Path, *arguments: str, quiet: bool = False) -> None:
     prefix = [str(python), "-m", "pip"]
     if not (python.parent / "pip").exists():
         if importlib.util.find_spec("pip") is None:
-            raise HostError("this Python has neither ensurepip nor pip",
-                            hint="on Debian and Ubuntu: apt-get install python3-venv")  # fmt: skip
+            raise HostError(
+                "this Python has neither ensurepip nor pip",
+                hint="on Debian and Ubuntu: apt-get install python3-venv",
+            )
         prefix = [sys.executable, "-m", "pip", "--python", str(python)]
     env = {
         **os.environ,
@@ -118,8 +122,10 @@ def pip(python: Path, *arguments: str, quiet: bool = False) -> None:
     }
     done = subprocess.run([*prefix, *arguments], env=env, capture_output=quiet, text=True)
     if done.returncode != 0:
-        raise HostError(f"pip {arguments[0]} failed with status {done.returncode}",
-                        hint="pip's own lines above say why; its indexes are those of your pip configuration")  # fmt: skip
+        raise HostError(
+            f"pip {arguments[0]} failed with status {done.returncode}",
+            hint="pip's own lines above say why; its indexes are those of your pip configuration",
+        )
 
 
 def _available(python: Path, locks: Path, layers: list[str]) -> list[str]:
@@ -132,10 +138,13 @@ def _available(python: Path, locks: Path, layers: list[str]) -> list[str]:
         pip(python, "install", *arguments, quiet=True)
     except HostError:
         size = sum(p.size for p in pins(locks / "torch-cuda.txt"))
-        print(f"no index of your pip configuration has torch {pin.version} (the CPU build, {pin.size:.0f} MB);\n"
-              f"the build with CUDA is taken instead: {size:.0f} MB. To avoid that, add the index of PyTorch's CPU\n"
-              f"builds to pip's extra-index-url, or a folder with that wheel to its find-links, and run this again",
-              flush=True)  # fmt: skip
+        print(
+            f"no index of your pip configuration has torch {pin.version} ({pin.size:.0f} MB, for CPUs);\n"
+            f"the build with CUDA is taken instead: {size:.0f} MB. To avoid that, add the index of\n"
+            "PyTorch's CPU builds to pip's extra-index-url, or a folder with that wheel to its\n"
+            "find-links, and run this again",
+            flush=True,
+        )
         return ["torch-cuda" if name == "torch-cpu" else name for name in layers]
     return layers
 

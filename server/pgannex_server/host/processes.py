@@ -13,8 +13,20 @@ from pathlib import Path
 
 from pgannex_server.host.state import State
 
-_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "TZ",
-              "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")  # fmt: skip
+_PASSED_ON = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+)
 
 
 def environment(state: State) -> dict[str, str]:
@@ -60,9 +72,15 @@ def stop(pid: int, patience: float) -> bool:
     _signal(pid, signal.SIGCONT)
     if _gone(pid, began, patience):
         return True
+    kill(pid)
+    return False
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and wait until it is gone."""
+    began = start_time(pid)
     _signal(pid, signal.SIGKILL)
     _gone(pid, began, 10)
-    return False
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

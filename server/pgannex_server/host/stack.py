@@ -13,6 +13,7 @@ from pgannex_server.host.cluster import DATABASE, Cluster
 from pgannex_server.host.daemon import Daemon
 from pgannex_server.host.errors import HostError
 from pgannex_server.host.place import Place
+from pgannex_server.host.snapshot import python_path
 from pgannex_server.host.state import State
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -28,12 +29,13 @@ class Stack:
     major: int = postgres.DEFAULT_MAJOR
     settings: dict[str, str] = field(default_factory=dict)
     say: Say = print
+    host: str = "native"
 
     @property
     def cluster(self) -> Cluster:
         """Its Postgres. The binaries are copied on the first look."""
         copied = postgres.copy(postgres.find(self.major), self.state.binaries)
-        return Cluster(self.state, copied, self.settings)
+        return Cluster(self.state, copied, self.settings, self._variables())
 
     @property
     def daemon(self) -> Daemon:
@@ -51,8 +53,10 @@ class Stack:
 
     def install(self, cluster: Cluster) -> None:
         """Compile the extension and put it into the copied binaries."""
-        library = build.native(cluster.installation, self.sources, self.state.place.build)
-        done = install.install(cluster.installation, self.sources, "native", library)
+        library = None
+        if self.host == "native":
+            library = build.native(cluster.installation, self.sources, self.state.place.build)
+        done = install.install(cluster.installation, self.sources, self.host, library)
         if done.written:
             self.say(f"the extension is built for PostgreSQL {cluster.installation.version}")
 
@@ -63,12 +67,16 @@ class Stack:
 
     def create_extensions(self, cluster: Cluster) -> None:
         """The database and its extensions, on the first call."""
-        if not cluster.sql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'", "postgres"):
+        if DATABASE not in cluster.sql("SELECT datname FROM pg_database", "postgres").splitlines():
             cluster.sql(f"CREATE DATABASE {DATABASE}", "postgres")
         if (cluster.installation.extensions / "vector.control").exists():
             cluster.sql("SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS vector")
-        cluster.sql("SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS pgml")
+        cluster.sql("SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS pgml CASCADE")
         cluster.sql("ALTER EXTENSION pgml UPDATE")
+
+    def _variables(self) -> dict[str, str]:
+        """Multicorn's Python runs in the backends and finds its wrapper by PYTHONPATH alone."""
+        return {"PYTHONPATH": python_path(self.sources)} if self.host == "multicorn" else {}
 
     def down(self) -> None:
         """Stop both; the data stay."""

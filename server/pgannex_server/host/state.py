@@ -151,8 +151,10 @@ def private_folder(path: Path, owner: Owner) -> None:
         or found.st_uid not in {owner.uid, os.geteuid()}
         or found.st_mode & 0o022
     ):
-        raise HostError(f"{path} is not a folder of {owner.name} that others cannot write to",
-                        hint=f"remove it: rm -r {path}")  # fmt: skip
+        raise HostError(
+            f"{path} is not a folder of {owner.name} that others cannot write to",
+            hint=f"remove it: rm -r {path}",
+        )
 
 
 def _create(path: Path, text: str, owner: Owner) -> None:
