@@ -1,0 +1,134 @@
+"""Values: inputs as Postgres's text form, result columns as what Multicorn stores fastest.
+
+Multicorn takes a ready-made text for any type and parses it with the type's own input
+function; lists, dicts and numbers it spells itself, slowly or wrongly. So results are
+asked for as text (TEXT_RESULTS) and passed on as bytes where the database is UTF-8. The
+other encodings are accepted too, as the protocol demands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+from pgannex_wire import values
+from pgannex_wire.errors import WireError
+from pgannex_wire.values import ColumnBlock, RawColumn
+
+from pgannex_fdw.options import ColumnSpec
+
+Text = str | bytes | None
+_TEXT_LIKE = (values.TEXT_OID, values.VARCHAR, values.JSON, values.JSONB)
+
+
+def input_text(value: Any, column: ColumnSpec) -> str:
+    """The text form of a value that Multicorn took from a qual."""
+    text = _text(value)
+    if text is None:
+        raise WireError(
+            "bad_argument",
+            f'Multicorn cannot pass the value that "{column.name}" is compared with ({type(value).__name__})',
+            hint="write a constant, a parameter or a column there",
+        )
+    return text
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list):
+        return _array_text(value)
+    isoformat = getattr(value, "isoformat", None)
+    return None if isoformat is None else str(isoformat())
+
+
+def _array_text(items: list[Any]) -> str:
+    return "{" + ",".join(_element_text(item) for item in items) + "}"
+
+
+def _element_text(item: Any) -> str:
+    if item is None:
+        return "NULL"
+    if isinstance(item, list):
+        return _array_text(item)
+    text = _text(item)
+    escaped = (str(item) if text is None else text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def batch_texts(elements: Sequence[Any], column: ColumnSpec) -> list[bytes]:
+    """The elements of a batch as text. A NULL is refused before anything is sent.
+
+    Postgres rechecks `input = ANY (…)`, which is NULL for a NULL element: its row, with an
+    error or without, would vanish behind our back.
+    """
+    for position, element in enumerate(elements, 1):
+        if element is None:
+            raise WireError(
+                "null_input",
+                f'element {position} of the array for "{column.name}" is NULL',
+                hint="leave NULLs out with array_remove(…, NULL)",
+            )
+    return [input_text(element, column).encode() for element in elements]
+
+
+def result_rows(
+    block: ColumnBlock, wanted: Sequence[ColumnSpec], cells: Sequence[Any], utf8: bool
+) -> Iterator[tuple[Any, ...]]:
+    """The block's rows as sequences in the order of the table's columns.
+
+    `cells` has an iterator per column for what the host fills in; the place of a wanted
+    output is overwritten.
+    """
+    if len(block.columns) != len(wanted):
+        raise WireError(
+            "protocol_violation", f"{len(block.columns)} columns came, {len(wanted)} were asked for"
+        )
+    sources = list(cells)
+    for column, raw in zip(wanted, block.columns, strict=True):
+        sources[column.number] = column_texts(raw, column, block.nrows, utf8)
+    return zip(*sources) if sources else iter(())
+
+
+def blank() -> repeat[None]:
+    """The cells of a column that nobody asked for."""
+    return repeat(None)
+
+
+def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, utf8: bool) -> list[Text]:
+    """One result column, a text per row; bytes where Multicorn may store them as they are."""
+    if raw.encoding == values.TEXT:
+        texts = values.split_values(raw, nrows)
+    elif raw.encoding == values.SEND:
+        texts = [_text_of_send(value, column) for value in values.split_values(raw, nrows)]
+    elif raw.encoding == values.FIXED:
+        texts = [
+            values.encode_value(c, column.oid, True) for c in values.unpack_fixed(raw, column.oid, nrows)
+        ]
+    else:
+        texts = [_float_array(row) for row in values.unpack_floats(raw, nrows)]
+    if column.oid == values.BYTEA:
+        return [None if t is None else bytes.fromhex(t[2:].decode("ascii")) for t in texts]
+    return list(texts) if utf8 else [None if t is None else t.decode() for t in texts]
+
+
+def _text_of_send(value: bytes | None, column: ColumnSpec) -> bytes | None:
+    if column.oid not in (*_TEXT_LIKE, values.BOOL, values.BYTEA, values.INT2, values.INT4, values.INT8,
+                          values.FLOAT4, values.FLOAT8):  # fmt: skip
+        raise WireError(
+            "protocol_violation", f'column "{column.name}" of type {column.oid} came in binary form'
+        )
+    return values.encode_value(values.decode_value(value, column.oid), column.oid, True)
+
+
+def _float_array(row: Any) -> bytes | None:
+    if row is None:
+        return None
+    return ("{" + ",".join(map(repr, row)) + "}").encode()
