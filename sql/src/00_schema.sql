@@ -29,3 +29,4 @@ END
 $$;
 
 REVOKE ALL ON SCHEMA pgml FROM PUBLIC;
+COMMENT ON SCHEMA pgml IS 'models next door: embeddings as foreign tables and functions (pgannex)';

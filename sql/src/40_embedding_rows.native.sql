@@ -1,4 +1,4 @@
--- embed over the rows of a query. The host runs the query inside the caller's scan and
+-- The verb embed over the rows of a query. The host runs the query inside the caller's scan and
 -- sends its rows as they come, so what it reads is what the caller may see.
 CREATE FOREIGN TABLE pgml.embedding_rows (
     model text OPTIONS (input 'required', batch 'false'),

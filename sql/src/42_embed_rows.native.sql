@@ -1,4 +1,4 @@
--- Embedding a whole query or table, streamed: plain SQL bodies that are inlined in FROM.
+-- Embedding a whole query, streamed: a plain SQL body that is inlined in FROM.
 --
 -- Not STRICT, no SET, STABLE: any of these would keep the planner from inlining, and the
 -- rows would be collected first (docs/architecture.md).
@@ -13,20 +13,4 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pgml.embed_rows(text, text, jsonb, text) IS
     'embeds the second column of a query; key is its first column, as text; in any order';
-
-CREATE FUNCTION pgml.embed_table(
-    transformer text, relation regclass, key_column name, text_column name,
-    kwargs jsonb DEFAULT '{}', on_error text DEFAULT 'raise'
-) RETURNS TABLE (key text, embedding real[], tokens integer, error text)
-    LANGUAGE sql STABLE PARALLEL UNSAFE COST 200000 ROWS 1000
-BEGIN ATOMIC
-    SELECT r.key, r.embedding, r.tokens, r.error FROM pgml.embedding_rows AS r
-    WHERE r.model = embed_table.transformer
-      AND r.query = pg_catalog.format('SELECT %I, %I FROM %s',
-                                      embed_table.key_column, embed_table.text_column, embed_table.relation)
-      AND r.kwargs = embed_table.kwargs AND r.on_error = embed_table.on_error;
-END;
-COMMENT ON FUNCTION pgml.embed_table(text, regclass, name, name, jsonb, text) IS
-    'embeds a column of a table; key is the key column, as text; in any order';
 GRANT EXECUTE ON FUNCTION pgml.embed_rows(text, text, jsonb, text) TO pgml_user;
-GRANT EXECUTE ON FUNCTION pgml.embed_table(text, regclass, name, name, jsonb, text) TO pgml_user;
