@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import random
 from array import array
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +14,9 @@ from pgannex_server.doors.http.auth import Identity
 from pgannex_server.doors.http.body import read_body
 from pgannex_server.doors.http.collect import BATCH_BYTES, Collector, batches_of, feed_texts
 from pgannex_server.doors.http.errors import body_of, headers_of, status_of
-from pgannex_server.doors.http.listen import open_unix
 from pgannex_server.doors.http.peer import Connection, Peer
 from pgannex_server.doors.http.vectors import render
-from pgannex_server.errors import ConfigError, Overloaded
+from pgannex_server.errors import Overloaded
 from pgannex_wire.errors import TABLE, WireError
 from pgannex_wire.message import End
 from pgannex_wire.values import ColumnBlock, pack_float4s, split_values
@@ -183,22 +180,3 @@ def test_a_vector_that_is_not_finite_is_an_error_and_no_broken_json() -> None:
     for bad in (float("nan"), float("inf"), float("-inf")):
         with pytest.raises(WireError):
             _render([[1.0, bad]], base64=False)
-
-
-def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
-    first = open_unix(path, 0o600, "")
-    with pytest.raises(ConfigError, match="another server"):
-        open_unix(path, 0o600, "")
-    first.close()
-    second = open_unix(path, 0o640, "")
-    assert os.stat(path).st_mode & 0o777 == 0o640
-    second.close()
-
-
-def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("precious")
-    with pytest.raises(ConfigError):
-        open_unix(str(path), 0o600, "")
-    assert path.read_text() == "precious"

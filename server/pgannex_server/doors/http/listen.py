@@ -8,16 +8,14 @@ ours are set before anyone can connect).
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import uvicorn
 
 from pgannex_server.config import Config, address_of
+from pgannex_server.doors import socketfile
 from pgannex_server.doors.http.gate import Application
 from pgannex_server.doors.http.peer import PeerProtocol
 from pgannex_server.errors import ConfigError
@@ -59,30 +57,39 @@ class HttpDoor:
     """The running door. `address` is where TCP is served, None without TCP."""
 
     def __init__(
-        self, server: _Server, task: asyncio.Task[None], path: str, address: tuple[str, int] | None
+        self,
+        server: _Server,
+        task: asyncio.Task[None],
+        made: tuple[str, tuple[int, int]] | None,
+        address: tuple[str, int] | None,
     ) -> None:
         self._server = server
         self._task = task
-        self._path = path
+        self._made = made
         self.address = address
 
     async def close(self) -> None:
         """Take no more connections, let running requests finish (within drain_s), end."""
         self._server.should_exit = True
         await self._task
-        if self._path:
-            _remove(self._path)
+        if self._made is not None:
+            socketfile.remove(*self._made)
 
 
 async def listen(app: Application, config: Config) -> HttpDoor:
     """Open the configured sockets and serve `app` on them."""
     sockets = []
-    if config.http.socket:
-        sockets.append(open_unix(config.http.socket, config.server.socket_mode, config.server.socket_group))
     address = None
-    if config.http.listen:
+    if config.http.listen:  # first, because a taken port then leaves no socket file behind
         sockets.append(_open_tcp(config.http.listen))
         address = sockets[-1].getsockname()[:2]
+    made = None
+    if config.http.socket:
+        path = config.http.socket
+        sockets.append(
+            socketfile.listen(path, config.server.socket_mode, config.server.socket_group, _BACKLOG)
+        )
+        made = (path, socketfile.identity(path))
     settings = uvicorn.Config(
         app,
         http=PeerProtocol,
@@ -103,45 +110,7 @@ async def listen(app: Application, config: Config) -> HttpDoor:
     if task.done():
         listening.cancel()
         task.result()
-    return HttpDoor(server, task, config.http.socket, address)
-
-
-def open_unix(path: str, mode: int, group: str) -> socket.socket:
-    """A listening socket at `path`; one that nobody listens on any more is replaced."""
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    previous = os.umask(0o177)
-    try:
-        sock.bind(path)
-    except OSError as err:
-        sock.close()
-        raise ConfigError(f"cannot listen on {path}: {err}") from err
-    finally:
-        os.umask(previous)
-    if group:
-        shutil.chown(path, group=group)
-    Path(path).chmod(mode)
-    sock.listen(_BACKLOG)
-    return sock
-
-
-def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
-
-
-def _remove_stale(path: str) -> None:
-    if not Path(path).is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            _remove(path)
-            return
-        except OSError:
-            return
-    raise ConfigError(f"another server listens on {path}")
+    return HttpDoor(server, task, made, address)
 
 
 def _open_tcp(listen: str) -> socket.socket:
