@@ -30,7 +30,7 @@ def grant_for(spec: TableSpec, model: str, backend: Backend) -> str:
     administers = backend.has_role("pgml_admin")
     watches = administers or backend.has_role("pg_read_all_stats")
     needed = "pgml_admin" if spec.verb == "control" else "pgml_user"
-    if not (administers or backend.has_role(needed) or (watches and spec.verb.startswith("stat_"))):
+    if not backend.has_role(needed) and not (watches and spec.verb.startswith("stat_")):
         role = backend.role()
         raise WireError(
             "not_permitted",

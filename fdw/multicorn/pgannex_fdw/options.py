@@ -7,7 +7,7 @@ mapping into one dict, and keeps `wrapper` to itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,8 @@ def read_table(options: Mapping[str, str], columns: Mapping[str, Any]) -> TableS
     query_column = options.get("pull") or options.get("push") or ""
     for word, name in (("model_column", options.get("model_column")), ("pull or push", query_column)):
         if name and name not in [column.name for column in inputs]:
-            raise _wrong(
-                f'option {word} names "{name}", which is no input of the table', _names("inputs", inputs)
-            )
+            message = f'option {word} names "{name}", which is no input of the table'
+            raise _wrong(message, f"inputs: {', '.join(column.name for column in inputs) or 'none'}")
     return TableSpec(
         verb=options["verb"],
         columns=specs,
@@ -117,10 +116,6 @@ def _choice(option: str, value: str, choices: tuple[str, ...]) -> str:
 
 def _flag(option: str, value: str) -> bool:
     return _choice(option, value, ("true", "false")) == "true"
-
-
-def _names(what: str, columns: Iterable[ColumnSpec]) -> str:
-    return f"{what}: {', '.join(column.name for column in columns) or 'none'}"
 
 
 def _wrong(message: str, hint: str) -> WireError:

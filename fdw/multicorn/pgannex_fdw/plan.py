@@ -95,7 +95,7 @@ def _elements(value: Any, column: ColumnSpec) -> list[Any]:
         raise WireError(
             "bad_argument",
             f'Multicorn cannot pass the array that "{column.name}" is compared with',
-            hint="write a constant, a parameter or a column there; compute the array in a sub-select or a variable",
+            hint="write a constant, a parameter or a column there; compute the array in a variable first",
         )
     return value
 

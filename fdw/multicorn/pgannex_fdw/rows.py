@@ -9,7 +9,7 @@ other encodings are accepted too, as the protocol demands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import islice
 from typing import Any
 
 from pgannex_wire import values
@@ -19,7 +19,10 @@ from pgannex_wire.values import ColumnBlock, RawColumn
 from pgannex_fdw.options import ColumnSpec
 
 Text = str | bytes | None
-_TEXT_LIKE = (values.TEXT_OID, values.VARCHAR, values.JSON, values.JSONB)
+_KNOWN_BINARY = frozenset({
+    values.TEXT_OID, values.VARCHAR, values.JSON, values.JSONB, values.BOOL, values.BYTEA,
+    values.INT2, values.INT4, values.INT8, values.FLOAT4, values.FLOAT8,
+})  # fmt: skip
 
 
 def input_text(value: Any, column: ColumnSpec) -> str:
@@ -85,21 +88,17 @@ def result_rows(
     """The block's rows as sequences in the order of the table's columns.
 
     `cells` has an iterator per column for what the host fills in; the place of a wanted
-    output is overwritten.
+    output is overwritten. Each is asked for exactly as many values as the block has rows,
+    because the next block goes on where this one ended.
     """
     if len(block.columns) != len(wanted):
         raise WireError(
             "protocol_violation", f"{len(block.columns)} columns came, {len(wanted)} were asked for"
         )
-    sources = list(cells)
+    sources: list[Any] = [islice(cell, block.nrows) for cell in cells]
     for column, raw in zip(wanted, block.columns, strict=True):
         sources[column.number] = column_texts(raw, column, block.nrows, utf8)
-    return zip(*sources) if sources else iter(())
-
-
-def blank() -> repeat[None]:
-    """The cells of a column that nobody asked for."""
-    return repeat(None)
+    return zip(*sources, strict=True)
 
 
 def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, utf8: bool) -> list[Text]:
@@ -120,11 +119,9 @@ def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, utf8: bool) -> 
 
 
 def _text_of_send(value: bytes | None, column: ColumnSpec) -> bytes | None:
-    if column.oid not in (*_TEXT_LIKE, values.BOOL, values.BYTEA, values.INT2, values.INT4, values.INT8,
-                          values.FLOAT4, values.FLOAT8):  # fmt: skip
-        raise WireError(
-            "protocol_violation", f'column "{column.name}" of type {column.oid} came in binary form'
-        )
+    if column.oid not in _KNOWN_BINARY:
+        name, oid = column.name, column.oid
+        raise WireError("protocol_violation", f'column "{name}" of type {oid} came in binary form')
     return values.encode_value(values.decode_value(value, column.oid), column.oid, True)
 
 

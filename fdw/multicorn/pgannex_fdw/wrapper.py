@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 from multicorn import ForeignDataWrapper
 from pgannex_wire import values
 from pgannex_wire.errors import WireError
-from pgannex_wire.frame import BULK, LAST, SINGLE, TEXT_RESULTS, UNORDERED, FrameType, pack_frame
+from pgannex_wire.frame import BULK, LAST, SINGLE, TEXT_RESULTS, FrameType, pack_frame
 from pgannex_wire.message import Open
 from pgannex_wire.values import ColumnBlock
 
 from pgannex_fdw import backend, explain, gate, plan, report, rows
 from pgannex_fdw.client import Call, Request
-from pgannex_fdw.options import ColumnSpec, TableSpec, read_table
+from pgannex_fdw.options import ColumnSpec, read_table
 from pgannex_fdw.plan import ScanPlan
 
 BATCH_ROWS = 512
@@ -81,7 +81,7 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
                 "unknown_verb",
                 f"verb {spec.verb} over the rows of a query needs the native host",
                 detail="a wrapper in Python cannot run a query inside the scan",
-                hint="pass the texts as an array: WHERE input = ANY (ARRAY(SELECT …)), or install --host native",
+                hint="pass the texts as an array: WHERE input = ANY (…), or install --host native",
             )
         if scan.missing and not scan.empty:
             raise plan.missing_error(spec, scan)
@@ -89,10 +89,8 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
     def _call(self, scan: ScanPlan, wanted: tuple[ColumnSpec, ...]) -> Call:
         spec, host = self._spec, backend.current()
         deadline_ms = _deadline_ms(host, spec.bulk)
-        flags = TEXT_RESULTS
-        flags |= BULK if spec.bulk else 0
-        flags |= UNORDERED if spec.unordered else 0
-        flags |= 0 if scan.batch else SINGLE
+        # Never UNORDERED: the rows of a batch are told apart by their order alone.
+        flags = TEXT_RESULTS | (BULK if spec.bulk else 0) | (0 if scan.batch else SINGLE)
         opening = Open(
             spec.verb,
             flags,
@@ -117,7 +115,9 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
                     yield from self._give_control(host)
                     continue
                 came += block.nrows
-                yield from rows.result_rows(block, wanted, _limited(cells, block, wanted), host.utf8)
+                if expected is not None and came > expected:
+                    break
+                yield from rows.result_rows(block, wanted, cells, host.utf8)
             if expected is not None and came != expected:
                 raise WireError("protocol_violation", f"{came} rows came for {expected} inputs")
         except WireError as error:
@@ -189,27 +189,12 @@ def _deadline_ms(host: backend.Backend, bulk: bool) -> int:
     return min((limit for limit in limits if limit), default=0)
 
 
-def _limited(
-    cells: list[Iterator[Any]], block: ColumnBlock, wanted: tuple[ColumnSpec, ...]
-) -> list[Iterator[Any]]:
-    """The cells for one block. A column of results bounds the rows; without one, a count does."""
-    if wanted or not cells:
-        return cells
-    from itertools import islice
-
-    return [islice(cell, block.nrows) for cell in cells]
-
-
 def _batches(texts: list[bytes]) -> Iterator[bytes]:
-    """BATCH frames of at most BATCH_ROWS rows, about BATCH_BYTES each; a longer text goes alone."""
+    """BATCH frames of at most BATCH_ROWS rows and about BATCH_BYTES; a longer text goes alone."""
     start = seq = 0
     while start < len(texts):
-        stop, size = start, 0
-        while (
-            stop < len(texts)
-            and stop - start < BATCH_ROWS
-            and (stop == start or size + len(texts[stop]) < BATCH_BYTES)
-        ):
+        stop, size = start + 1, len(texts[start])
+        while stop < min(len(texts), start + BATCH_ROWS) and size + len(texts[stop]) < BATCH_BYTES:
             size += len(texts[stop]) + 4
             stop += 1
         column = values.pack_values(texts[start:stop], values.TEXT)
