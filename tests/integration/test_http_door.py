@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import signal
 import socket
 import stat
 import subprocess
@@ -225,6 +228,19 @@ def test_not_ready_until_the_pinned_model_is_loaded() -> None:
         assert seen[0].status_code == 503
         assert seen[0].headers["retry-after"]
         assert "pinned" in json.dumps(seen[0].json())
+
+
+def test_keys_and_models_change_at_a_reload() -> None:
+    with HttpServer() as server, server.tcp() as old, server.tcp("sk-new") as new:
+        assert (old.get("/v1/models").status_code, new.get("/v1/models").status_code) == (200, 401)
+        digest = hashlib.sha256(b"sk-new").hexdigest()
+        text = re.sub(r"keys = .*", f'keys = {{ "{digest}" = "app" }}', server.config.read_text())
+        server.config.write_text(text + "[models.later]\nengine = 'echo'\n")
+        server.process.send_signal(signal.SIGHUP)
+        while new.get("/v1/models").status_code != 200:
+            assert old.get("/health").status_code == 200
+        assert old.get("/v1/models").status_code == 401
+        assert new.get("/v1/models/later").status_code == 200
 
 
 def test_tcp_without_keys_refuses_to_start(tmp_path: Path) -> None:
