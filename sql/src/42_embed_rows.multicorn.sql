@@ -12,11 +12,11 @@ DECLARE
     missing text[];
 BEGIN
     FOR keys, texts, missing IN EXECUTE pg_catalog.format(
-        'SELECT array_agg(k) FILTER (WHERE t IS NOT NULL), array_agg(t) FILTER (WHERE t IS NOT NULL),'
+        E'SELECT array_agg(k) FILTER (WHERE t IS NOT NULL), array_agg(t) FILTER (WHERE t IS NOT NULL),'
         '       array_agg(k) FILTER (WHERE t IS NULL)'
         ' FROM (SELECT k::pg_catalog.text, t::pg_catalog.text,'
         '              (pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) 512 AS part'
-        E'       FROM (%s\n) AS q (k, t)) AS numbered'
+        '       FROM (%s\n) AS q (k, t)) AS numbered'
         ' GROUP BY part', pg_catalog.rtrim(embed_rows.query, E'; \t\n'))
     LOOP
         IF missing IS NOT NULL AND embed_rows.on_error OPERATOR(pg_catalog.=) 'raise' THEN
