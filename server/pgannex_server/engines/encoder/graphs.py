@@ -84,13 +84,14 @@ def _convert(spec: ModelSpec, folder: Path) -> None:
     part.mkdir(mode=0o700)
     request = {"source": spec.source, "target": str(part), "trust_remote_code": spec.trust_remote_code}
     try:
-        _run(json.dumps(request), spec.source)
+        run_converter(json.dumps(request), spec.source)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _run(request: str, source: str) -> None:
+def run_converter(request: str, source: str) -> None:
+    """Run `convert` on `request` in a process of its own."""
     command = [sys.executable, "-m", "pgannex_server.engines.encoder.convert"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
