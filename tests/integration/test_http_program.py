@@ -1,4 +1,4 @@
-"""A program as people write them: embed with the openai client, store and search with psycopg2 and pgvector."""
+"""A program as people write them: openai for the vectors, psycopg2 and pgvector to keep them."""
 
 from __future__ import annotations
 
