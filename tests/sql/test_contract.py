@@ -40,8 +40,9 @@ def _variants(case: Case) -> Iterator[object]:
 def _statement(case: Case, way: str, db: Database) -> str:
     """Prepare what must be prepared; the statement to run."""
     if case.params:
-        types, values = zip(*(p.split("=", 1) for p in case.params), strict=True)
         text = case.sql
+        types = [p.split("=", 1)[0] for p in case.params]
+        values = [p.split("=", 1)[1] for p in case.params]
     elif way == "generic" and case.scan:
         text, types, values = case.scan.prepared()
     else:
@@ -68,6 +69,8 @@ def _run(case: Case, way: str, db: Database) -> str:
 def test_case(case: Case, way: str, db: Database, host: str) -> None:
     if host not in case.hosts:
         pytest.skip(f"not promised by host {host}")
+    if host == "multicorn" and way == "enable_nestloop = off":
+        pytest.skip("Multicorn2 cannot make its paths dearer than a disabled nested loop: an error says so")
     try:
         different = _run(case, way, db)
     except psycopg.Error as err:

@@ -47,6 +47,11 @@ def _refused(db: Database, role: str, sql: str) -> psycopg.Error:
     return caught.value
 
 
+def _is_denied(error: psycopg.Error) -> bool:
+    """Multicorn's errors are all XX000; the detail has the SQLSTATE that is meant."""
+    return error.sqlstate == "42501" or "sqlstate: 42501" in (error.diag.message_detail or "")
+
+
 def _allowed(db: Database, role: str, sql: str) -> list[tuple[Any, ...]]:
     with db.transaction():
         db.execute(f"SET LOCAL ROLE {role}")
@@ -57,7 +62,7 @@ def _allowed(db: Database, role: str, sql: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_plain_role_may_nothing(way: str, roles: Database) -> None:
-    assert _refused(roles, "test_plain", WAYS[way]).sqlstate == "42501"
+    assert _is_denied(_refused(roles, "test_plain", WAYS[way]))
 
 
 @pytest.mark.parametrize("role", ["test_member", "test_trainer", "test_admin"])
@@ -67,11 +72,9 @@ def test_members_may_embed(way: str, role: str, roles: Database) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_grant_on_the_table_is_not_enough(way: str, roles: Database, host: str) -> None:
-    if host != "native":
-        pytest.skip("Multicorn2 cannot call the function named in authorize")
+def test_a_grant_on_the_table_is_not_enough(way: str, roles: Database) -> None:
     error = _refused(roles, "test_granted", WAYS[way])
-    assert error.sqlstate == "42501"
+    assert _is_denied(error)
     assert "pgml_user" in (error.diag.message_hint or "")
 
 
@@ -80,12 +83,12 @@ def test_a_new_membership_counts_at_once(roles: Database) -> None:
     roles.execute("GRANT pgml_user TO test_granted")
     assert len(_allowed(roles, "test_granted", WAYS["the function"])) == 1
     roles.execute("REVOKE pgml_user FROM test_granted")
-    assert _refused(roles, "test_granted", WAYS["the function"]).sqlstate == "42501"
+    assert _is_denied(_refused(roles, "test_granted", WAYS["the function"]))
 
 
 def test_a_cached_right_is_the_roles_own(roles: Database) -> None:
     assert _allowed(roles, "test_member", WAYS["the table"])
-    assert _refused(roles, "test_granted", WAYS["the table"]).sqlstate == "42501"
+    assert _is_denied(_refused(roles, "test_granted", WAYS["the table"]))
     assert _allowed(roles, "test_member", WAYS["the table"])
 
 
@@ -96,12 +99,12 @@ def test_a_security_definer_function_lends_its_owners_right(roles: Database) -> 
         GRANT CREATE ON SCHEMA public TO test_member; ALTER FUNCTION public.lent OWNER TO test_member""")
     assert len(_allowed(roles, "test_plain", "SELECT public.lent('a')")) == 1
     roles.execute("ALTER FUNCTION public.lent OWNER TO test_plain")
-    assert _refused(roles, "test_member", "SELECT public.lent('a')").sqlstate == "42501"
+    assert _is_denied(_refused(roles, "test_member", "SELECT public.lent('a')"))
 
 
 def test_only_an_administrator_controls_models(roles: Database) -> None:
     for role in ("test_plain", "test_member", "test_trainer", "test_granted"):
-        assert _refused(roles, role, "SELECT * FROM pgml.load_model('echo')").sqlstate == "42501"
+        assert _is_denied(_refused(roles, role, "SELECT * FROM pgml.load_model('echo')"))
     assert _allowed(roles, "test_admin", "SELECT state FROM pgml.load_model('echo')") == [("ready",)]
 
 
@@ -110,14 +113,14 @@ def test_stat_activity_shows_a_role_its_own_requests(roles: Database) -> None:
     seen = _allowed(roles, "test_member", "SELECT DISTINCT role FROM pgml.stat_activity")
     assert seen in ([], [("test_member",)])
     assert _allowed(roles, "test_monitor", "SELECT state FROM pgml.stat_server") == [("ready",)]
-    assert _refused(roles, "test_plain", "SELECT * FROM pgml.stat_server").sqlstate == "42501"
+    assert _is_denied(_refused(roles, "test_plain", "SELECT * FROM pgml.stat_server"))
 
 
 def test_nobody_can_make_a_foreign_table_of_their_own(roles: Database) -> None:
     for role in ROLES:
         sql = "CREATE FOREIGN TABLE pg_temp.mine (input text) SERVER pgannex OPTIONS (verb 'embed')"
-        assert _refused(roles, role, sql).sqlstate == "42501"
-        assert _refused(roles, role, "CREATE SERVER mine FOREIGN DATA WRAPPER pgannex").sqlstate == "42501"
+        assert _is_denied(_refused(roles, role, sql))
+        assert _is_denied(_refused(roles, role, "CREATE SERVER mine FOREIGN DATA WRAPPER pgannex"))
         assert (
             _refused(roles, role, "CREATE FUNCTION pgml.mine() RETURNS int LANGUAGE sql RETURN 1").sqlstate
             == "42501"
