@@ -29,6 +29,7 @@ _FIRST_BUDGET = 1024
 _MIN_BUDGET = 64
 _MAX_TEXTS = 4096
 _MAX_BYTES = 16 << 20
+_MAX_GROUPS = 64
 _DECAY = 0.8
 
 Item = tuple[int, int, "Chunk", int]
@@ -111,6 +112,9 @@ class Instance(Protocol):
 
     def compute(self, batch: Batch) -> None: ...
 
+    def linger(self) -> None:
+        """Wait for the result for some microseconds, if it is likely to come that soon."""
+
 
 class Speed:
     """How fast the engine is, and how many tokens a byte of text is: both learnt as it works."""
@@ -155,7 +159,7 @@ class Group:
 
     def fill(self, budget: int, cost_of: Callable[[int], int], next_age: Callable[[], int]) -> None:
         """Let each request have up to its quota in the pool."""
-        quota = max(budget, _WINDOW * budget // len(self.jobs)) if self.jobs else 0
+        quota = max(budget, _WINDOW * budget // len(self.jobs))
         added: list[Item] = []
         for job in self.jobs:
             share = job.share
@@ -266,6 +270,7 @@ class Queue:
         self._defer = defer
         self._wanted = wanted
         self._lanes: tuple[dict[bytes, Group], dict[bytes, Group]] = ({}, {})
+        self._requests = [0, 0]
         self._clock = [0.0, 0.0]
         self._prepared: Batch | None = None
         self._preparing = False
@@ -277,11 +282,8 @@ class Queue:
         """A request enters; `submit` brings its texts."""
         self._age += 1
         share = Share(lane, deadline, self._age)
-        groups = self._lanes[lane]
-        group = groups.get(options)
-        if group is None:
-            group = groups[options] = Group(options)
-        share.group = group
+        share.group = group = self._lanes[lane].get(options) or self._new_group(lane, options)
+        self._requests[lane] += 1
         share.served = self._clock[lane]
         job.share = share
         group.jobs[job] = None
@@ -302,8 +304,7 @@ class Queue:
         if self._prepared is not None and any(item[2].job is job for item in self._prepared.items):
             self._unprepare(job)
         share.pending.clear()
-        if not group.jobs and not group.pool:
-            self._lanes[share.lane].pop(group.options, None)
+        self._requests[share.lane] -= 1
 
     def rejoin(self, job: Job, options: bytes) -> None:
         """The request's options became known later than the request: nothing was submitted yet."""
@@ -389,10 +390,18 @@ class Queue:
 
     # -- inside -----------------------------------------------------------------------
 
+    def _new_group(self, lane: int, options: bytes) -> Group:
+        groups = self._lanes[lane]
+        if len(groups) >= _MAX_GROUPS:
+            for empty in [key for key, group in groups.items() if not group.jobs]:
+                del groups[empty]
+        group = groups[options] = Group(options)
+        return group
+
     def _send(self, instance: Instance, batch: Batch) -> None:
         batch.sent = self._now()
         instance.compute(batch)
-        if self._lanes[BULK]:
+        if self._requests[BULK]:
             self._prepare_soon()
 
     def _send_whole(self, share: Share, chunk: Chunk) -> bool:
@@ -405,22 +414,30 @@ class Queue:
         chunk.taken[0] = 1
         share.served += cost
         batch = Batch(share.lane, share.group.options, [(cost, self._age, chunk, 0)])
-        share.started = share.started or self._now()
-        self._send(self.idle.pop(), batch)
+        instance = self.idle.pop()
+        batch.sent = now = self._now()
+        if share.started == 0.0:
+            share.started = now
+        instance.compute(batch)
+        if len(self.jobs) == 1:
+            # Nobody else waits: a quick engine's answer may be awaited here and now.
+            instance.linger()
         return True
 
     def _next(self) -> Batch | None:
-        batch = self._cut(INTERACTIVE) if self._lanes[INTERACTIVE] else None
+        batch = self._cut(INTERACTIVE) if self._requests[INTERACTIVE] else None
         if batch is not None:
             return batch
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             return prepared
-        return self._cut(BULK) if self._lanes[BULK] else None
+        return self._cut(BULK) if self._requests[BULK] else None
 
     def _cut(self, lane: int) -> Batch | None:
         best: Share | None = None
         for group in self._lanes[lane].values():
+            if not group.jobs:
+                continue
             group.fill(self.speed.budget, self.speed.cost, self._next_age)
             share = group.anchor() if group.pool else None
             if share is not None and (best is None or share.turn() < best.turn()):
@@ -449,7 +466,7 @@ class Queue:
 
     def _prepare(self) -> None:
         self._preparing = False
-        if self._prepared is None and not self.idle and self._lanes[BULK]:
+        if self._prepared is None and not self.idle and self._requests[BULK]:
             self._prepared = self._cut(BULK)
 
     def _unprepare(self, leaver: Job) -> None:
@@ -471,14 +488,24 @@ class Queue:
         self._prepare_soon()
 
     def _learn(self, batch: Batch, result: Result) -> None:
-        size = len(batch.data) - len(batch.options)
-        self.speed.learn(batch.cost, result.compute_ns / 1e9, sum(result.tokens), size)
+        tokens = result.tokens
+        total = tokens[0] if len(tokens) == 1 else sum(tokens)
+        self.speed.learn(batch.cost, result.compute_ns / 1e9, total, len(batch.data) - len(batch.options))
 
 
 def route(batch: Batch, result: Result) -> None:
     """Hand each text its vector, then tell each request once per chunk."""
+    if len(batch.items) == 1 and not result.failures:
+        _cost, _age, chunk, index = batch.items[0]
+        chunk.vectors[index] = result.vectors
+        chunk.tokens[index] = result.tokens[0]
+        share = chunk.job.share
+        share.batches += 1
+        share.compute_us += result.compute_ns // 1000
+        chunk.job.deliver(chunk, [index])
+        return
     width = 4 * result.dimensions
-    vectors, tokens = result.vectors, result.tokens
+    vectors, tokens = memoryview(result.vectors), result.tokens
     touched: dict[Chunk, list[int]] = {}
     at = 0
     for i, (_cost, _age, chunk, index) in enumerate(batch.items):

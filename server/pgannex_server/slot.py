@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("pgannex.slot")
 
 _STOP_GRACE_S = 10.0
+_QUICK_NS = 50_000
+_LINGER_S = 0.0001
+"""An engine that took less than _QUICK_NS is waited for up to _LINGER_S before the loop
+sleeps: going to sleep and being woken costs more than such an engine's answer."""
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 
 
@@ -43,6 +47,7 @@ class Slot:
         self._registry = registry
         self._since = 0.0
         self._crashes = 0
+        self._quick = False
         self._retry: asyncio.TimerHandle | None = None
         self._refusal: WireError | None = None
 
@@ -113,6 +118,10 @@ class Slot:
         assert self.worker is not None
         self.worker.send(batch.data)
 
+    def linger(self) -> None:
+        if self._quick and self.worker is not None:
+            self.worker.linger(_LINGER_S)
+
     # -- handle.Owner -------------------------------------------------------------------------
 
     def ready(self, worker: Worker, info: ModelInfo) -> None:
@@ -144,6 +153,7 @@ class Slot:
         if batch is None:
             return
         self._crashes = 0
+        self._quick = result.compute_ns < _QUICK_NS
         self._count(batch, result)
         self.model.queue.done(self, batch, result, self.state == "ready")
 

@@ -143,7 +143,14 @@ class Embed(Running):
                 if i in chunk.errors:
                     self.fail(_at_position(chunk.errors[i], chunk.base + i, self.request))
                     return
-        self._answer(chunk, indexes)
+        if self.request.flags & SINGLE:
+            self.rows_out = 1
+            self.tokens = chunk.tokens[0]
+            self.chunks.clear()
+            self.sink.rows(0, self.plan.block(chunk, _FIRST), True)
+            self._end_if_done()
+        else:
+            self._answer(chunk, indexes)
 
     # -- inside -------------------------------------------------------------------------------
 

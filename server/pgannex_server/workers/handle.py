@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -99,6 +100,24 @@ class Worker:
         if sent < len(data):
             self._out += memoryview(data)[sent:]
             self._loop.add_writer(self._fd, self._on_writable)
+
+    def linger(self, seconds: float) -> None:
+        """Wait up to `seconds` for the result, yielding the processor, then leave it to the loop."""
+        sock = self._sock
+        if sock is None or self._out or self._body is not None or self._head:
+            return
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                data = sock.recv(_RECV)
+            except BlockingIOError:
+                os.sched_yield()
+                continue
+            except OSError:
+                return
+            if data:
+                self._take(data)
+            return
 
     def stop(self) -> None:
         """Let it finish its batch and go."""

@@ -1,6 +1,6 @@
 """The bytes between the server and a worker process: frame types of their own and packing.
 
-Frames have the wire's header. One batch is under way per worker at a time, so nothing is
+A frame is length, type, payload. One batch is under way per worker at a time, so nothing is
 matched by number. Both ends are one host and one version: integers in payloads are in
 native order, texts are raw UTF-8 that only the worker decodes, and everything that is not
 on the hot path is JSON. No sockets in here.
@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-from pgannex_wire.frame import HEADER, HEADER_SIZE
+from dataclasses import asdict, fields
+from typing import Any, NamedTuple
 
 from pgannex_server.engines.base import EmbedOptions, EngineError, ModelInfo, ModelSpec
 
@@ -23,8 +21,12 @@ LOAD, EMBED, STOP = 0x10, 0x11, 0x12
 # From the worker.
 READY, LOAD_FAILED, RESULT, BATCH_FAILED = 0x90, 0x91, 0x92, 0x93
 
+HEADER = struct.Struct("=II")
+HEADER_SIZE = HEADER.size
 _EMBED_HEAD = struct.Struct("=II")
+_EMBED_ONE = struct.Struct("=IIII")
 _RESULT_HEAD = struct.Struct("=IIQI")
+_U32 = struct.Struct("=I")
 RESULT_HEAD_SIZE = _RESULT_HEAD.size
 
 Failure = tuple[int, str, str, str, str]
@@ -33,7 +35,7 @@ Failure = tuple[int, str, str, str, str]
 
 def frame(type_: int, payload: bytes) -> bytes:
     """One frame. The wire's limit does not apply: the peer is our own process."""
-    return HEADER.pack(len(payload), type_, 0, 0, 0) + payload
+    return HEADER.pack(len(payload), type_) + payload
 
 
 def pack_load(spec: ModelSpec) -> bytes:
@@ -58,9 +60,13 @@ def unpack_options(raw: bytes) -> EmbedOptions:
 def pack_embed(options: bytes, texts: Sequence[bytes]) -> bytes:
     """An EMBED frame: count, options, the texts' lengths, the texts."""
     n = len(texts)
+    if n == 1:
+        text = texts[0]
+        size = _EMBED_HEAD.size + len(options) + 4 + len(text)
+        return b"".join((_EMBED_ONE.pack(size, EMBED, 1, len(options)), options, _U32.pack(len(text)), text))
     lengths = struct.pack(f"={n}I", *map(len, texts))
     size = _EMBED_HEAD.size + len(options) + len(lengths) + sum(map(len, texts))
-    head = HEADER.pack(size, EMBED, 0, 0, 0) + _EMBED_HEAD.pack(n, len(options))
+    head = HEADER.pack(size, EMBED) + _EMBED_HEAD.pack(n, len(options))
     return b"".join((head, options, lengths, *texts))
 
 
@@ -79,14 +85,13 @@ def unpack_embed(payload: bytes) -> tuple[bytes, list[bytes]]:
     return options, texts
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What came back for a batch. Where `failures` names an index, tokens and vector are void."""
 
     dimensions: int
     compute_ns: int
     tokens: Sequence[int]
-    vectors: memoryview
+    vectors: bytes
     failures: Sequence[Failure]
 
 
@@ -97,7 +102,7 @@ def pack_result(
     n = len(tokens)
     head = _RESULT_HEAD.pack(n, dimensions, compute_ns, len(raw))
     size = len(head) + 4 * n + len(vectors) + len(raw)
-    return b"".join((HEADER.pack(size, RESULT, 0, 0, 0), head, struct.pack(f"={n}i", *tokens), vectors, raw))
+    return b"".join((HEADER.pack(size, RESULT), head, struct.pack(f"={n}i", *tokens), vectors, raw))
 
 
 def unpack_result(payload: bytes) -> Result:
@@ -108,7 +113,7 @@ def unpack_result(payload: bytes) -> Result:
     if stop + failures_size != len(payload):
         raise ValueError(f"a result of {n} × {dimensions} has {len(payload)} bytes")
     failures = json.loads(payload[stop:]) if failures_size else ()
-    return Result(dimensions, compute_ns, tokens, memoryview(payload)[start:stop], failures)
+    return Result(dimensions, compute_ns, tokens, payload[start:stop], failures)
 
 
 def pack_ready(info: ModelInfo) -> bytes:
@@ -135,8 +140,5 @@ def unpack_error(payload: bytes) -> EngineError:
 
 def header_of(data: bytes | bytearray | memoryview) -> tuple[int, int]:
     """(type, length of the payload) of the frame that starts `data`."""
-    length, type_, _flags, _reserved, _seq = HEADER.unpack_from(data)
+    length, type_ = HEADER.unpack_from(data)
     return type_, length
-
-
-__all__ = ["HEADER_SIZE"]

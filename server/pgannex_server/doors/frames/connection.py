@@ -55,6 +55,8 @@ class Connection(asyncio.Protocol):
         self._next_seq = 0
         self._cached: Cached | None = None
         self._paused = False
+        self._single = False
+        self._held = b""
         self._reading = True
         self.closing_since = 0.0
 
@@ -159,7 +161,7 @@ class Connection(asyncio.Protocol):
         self._verb = request.verb
         self._busy = True
         self._next_seq = 0
-        self._input_done = bool(flags & frame.SINGLE)
+        self._single = self._input_done = bool(flags & frame.SINGLE)
         self.door.running[self] = None
         handle = self.service.start(request, self)
         if self._busy:
@@ -242,8 +244,11 @@ class Connection(asyncio.Protocol):
         payload = block.encode()
         if len(payload) > MAX_FRAME:
             self._rows_in_parts(seq, block, last)
-        elif self._transport is not None:
-            self._transport.write(HEADER.pack(len(payload), _ROWS, last, 0, seq) + payload)
+        elif last and self._single:
+            # END follows at once: one write carries both.
+            self._held = HEADER.pack(len(payload), _ROWS, last, 0, seq) + payload
+        else:
+            self._write(HEADER.pack(len(payload), _ROWS, last, 0, seq) + payload)
 
     def ack(self, seq: int) -> None:
         self._answered(seq)
@@ -256,7 +261,8 @@ class Connection(asyncio.Protocol):
         self._write(Need(hash).encode())
 
     def end(self, end: End) -> None:
-        self._write(end.encode())
+        held, self._held = self._held, b""
+        self._write(held + end.encode())
         self._idle()
 
     def fail(self, error: WireError) -> None:
@@ -307,6 +313,7 @@ class Connection(asyncio.Protocol):
         verb, self._verb = self._verb, ""
         self.door.running.pop(self, None)
         self._busy = False
+        self._held = b""
         if handle is not None:
             handle.cancel()
         self._write(Failure.of(error, verb).encode())
