@@ -93,7 +93,7 @@ class Stack:
             raise HostError(f"{self.state.folder} cannot be removed")
 
 
-def default_configuration(state: State, test_models: bool = False) -> str:
+def default_configuration(state: State, test_models: bool = False, demo: bool = True) -> str:
     """The server's configuration of a stack: its sockets, and the model of the demo if it is there."""
     lines = ["# yours to edit; deploy/pgannex.toml explains every option", "[server]"]
     lines += [f'socket = "{state.frames_socket}"', f'database_users = ["{state.owner.name}"]']
@@ -101,7 +101,7 @@ def default_configuration(state: State, test_models: bool = False) -> str:
     if not state.owner.is_self:
         lines.append(f'model_cache = "{state.place.base / "models"}"')
     lines += ["", "[http]", f'socket = "{state.http_socket}"']
-    weights = minilm()
+    weights = minilm() if demo else None
     if weights is not None:
         lines += ["", f'[models."{MINILM}"]', f'source = "{weights}"', "pin = true"]
         lines.append('aliases = ["all-MiniLM-L6-v2", "text-embedding-ada-002"]')
