@@ -111,7 +111,7 @@ COMMENT ON COLUMN pgml.stat_server.pid IS 'process id of the server';
 COMMENT ON COLUMN pgml.stat_server.state IS 'ready or draining';
 COMMENT ON COLUMN pgml.stat_server.started_at IS 'when it was started';
 COMMENT ON COLUMN pgml.stat_server.connections IS 'open connections of the frames door';
-COMMENT ON COLUMN pgml.stat_server.in_flight IS 'requests that are not answered yet';
+COMMENT ON COLUMN pgml.stat_server.in_flight IS 'requests that are not answered yet, without those that read pgml.stat_*';
 COMMENT ON COLUMN pgml.stat_server.requests IS 'requests so far';
 COMMENT ON COLUMN pgml.stat_server.errors IS 'requests that failed';
 COMMENT ON COLUMN pgml.stat_server.cancelled IS 'requests whose caller went away';
