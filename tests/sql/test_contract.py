@@ -29,7 +29,7 @@ Database = psycopg.Connection[tuple[object, ...]]
 def _variants(case: Case) -> Iterator[object]:
     """(case, how) for each way in which a case is run."""
     ways = ["plain"]
-    if case.scan or case.params:
+    if (case.scan and case.scan.quals) or case.params:
         ways.append("generic")
     if case.joins:
         ways += JOIN_SETTINGS
@@ -69,14 +69,14 @@ def _run(case: Case, way: str, db: Database) -> str:
 def test_case(case: Case, way: str, db: Database, host: str) -> None:
     if host not in case.hosts:
         pytest.skip(f"not promised by host {host}")
-    if host == "multicorn" and way == "enable_nestloop = off":
-        pytest.skip("Multicorn2 cannot make its paths dearer than a disabled nested loop: an error says so")
     try:
         different = _run(case, way, db)
     except psycopg.Error as err:
+        d = err.diag
+        if host == "multicorn" and way == "enable_nestloop = off" and "OFFSET 0" in (d.message_hint or ""):
+            return  # its paths cannot be dearer than a disabled nested loop: the error says what to write
         if case.error is None:
             raise
-        d = err.diag
         different = case.error.explain(
             host, d.sqlstate or "", d.message_primary or "", d.message_detail or "", d.message_hint or ""
         )

@@ -76,7 +76,8 @@ class _Postgres:
         Undefined it would be a placeholder that any user may SET, and a user could have
         the backend speak to any socket of the host in the name of Postgres.
         """
-        flags = _function(lib.GetConfigOptionFlags, ctypes.c_int, ctypes.c_char_p, ctypes.c_bool)
+        c_bool = ctypes.c_bool
+        flags = _function(lib.GetConfigOptionFlags, ctypes.c_int, ctypes.c_char_p, c_bool)
         with self._held():
             known = self._option(b"pgannex.socket", True, False) is not None
             if known and not flags(b"pgannex.socket", True) & _PLACEHOLDER:
@@ -89,10 +90,28 @@ class _Postgres:
                 ctypes.c_char_p(DEFAULT_SOCKET.encode()),
             )
             name, short, boot = self._socket_texts
-            lib.DefineCustomStringVariable.restype = None
-            lib.DefineCustomStringVariable(
-                name, short, None, ctypes.byref(self._socket_cell), boot, _PGC_SIGHUP, 0, None, None, None
+            define = lib.DefineCustomStringVariable
+            define.restype = None
+            arguments = (
+                name,
+                short,
+                None,
+                ctypes.byref(self._socket_cell),
+                boot,
+                _PGC_SIGHUP,
+                0,
+                None,
+                None,
+                None,
             )
+            # Inside a parallel query Postgres would keep the value of postgresql.conf from the
+            # new setting; nothing of the query is touched by stepping out of it for the call.
+            parallel = _function(lib.IsInParallelMode, c_bool)()
+            if parallel:
+                lib.ExitParallelMode()
+            define(*arguments)
+            if parallel:
+                lib.EnterParallelMode()
 
     @contextmanager
     def _held(self) -> Iterator[None]:

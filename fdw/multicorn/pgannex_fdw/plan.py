@@ -107,8 +107,8 @@ def missing_error(spec: TableSpec, plan: ScanPlan) -> WireError:
         "bad_argument",
         f"no value for the required input {names} of verb {spec.verb}",
         detail=f"inputs given: {', '.join(arg.name for arg in plan.args) or 'none'}",
-        hint=f"write WHERE {plan.missing[0]} = … or = ANY (…); in a join use LATERAL or LEFT JOIN"
-        " and leave enable_nestloop on",
+        hint=f"write WHERE {plan.missing[0]} = … or = ANY (…); in a join use LATERAL (SELECT … OFFSET 0)"
+        " or LEFT JOIN, and leave enable_nestloop on",
     )
 
 

@@ -31,7 +31,7 @@ class ServerError(WireError):
 def detail_of(error: WireError, verb: str) -> str:
     """The error's detail with the line that names code and SQLSTATE."""
     state = error.sqlstate if isinstance(error, ServerError) else sqlstate_for(error.code, verb)
-    line = f"pgannex code {error.code}, SQLSTATE {state}"
+    line = f"code: {error.code}, sqlstate: {state}"
     return f"{error.detail}\n{line}" if error.detail else line
 
 
