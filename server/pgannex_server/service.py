@@ -21,13 +21,21 @@ from pgannex_server.registry import Registry, Resolver, resolve_built_in
 from pgannex_server.request import Caller, Handle, Request, Shape, Sink, parse_grant
 from pgannex_server.telemetry import Telemetry
 from pgannex_server.verbs.artifact import Store
+from pgannex_server.verbs.control import Control
+from pgannex_server.verbs.digest import Digest
 from pgannex_server.verbs.embed import Embed
 from pgannex_server.verbs.running import Running
+from pgannex_server.verbs.stat import StatActivity, StatModels, StatServer
 
 __all__ = ["VERBS", "Caller", "Handle", "Request", "Service", "Shape", "Sink", "parse_grant"]
 
 VERBS: dict[str, type[Running]] = {
+    "control": Control,
+    "digest": Digest,
     "embed": Embed,
+    "stat_activity": StatActivity,
+    "stat_models": StatModels,
+    "stat_server": StatServer,
 }
 """Every verb this server serves."""
 

@@ -43,6 +43,9 @@ class Slot:
         self.restarts = 0
         self.texts = 0
         self.batches = 0
+        self.tokens = 0
+        self.compute_seconds = 0.0
+        self.loaded_at = 0.0
         self.batch: Batch | None = None
         self._registry = registry
         self._since = 0.0
@@ -142,6 +145,7 @@ class Slot:
             self.unload()
             return
         self.state = "ready"
+        self.loaded_at = time.time()
         self.model.on_ready(info)
         self.model.queue.free(self)
 
@@ -201,14 +205,16 @@ class Slot:
         self.model.start_again(self)
 
     def _count(self, batch: Batch, result: Result) -> None:
-        n = len(batch.items)
+        n, tokens, seconds = len(batch.items), sum(result.tokens), result.compute_ns / 1e9
         self.texts += n
         self.batches += 1
+        self.tokens += tokens
+        self.compute_seconds += seconds
         counters = self.model.counters
         counters.texts += n
         counters.batches += 1
-        counters.tokens += sum(result.tokens)
-        counters.compute_seconds += result.compute_ns / 1e9
+        counters.tokens += tokens
+        counters.compute_seconds += seconds
 
 
 def _died_loading(error: WireError) -> WireError:

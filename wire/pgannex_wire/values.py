@@ -153,6 +153,23 @@ def unpack_fixed(column: RawColumn, oid: int, nrows: int) -> list[Cell]:
     return cells
 
 
+def split_fixed(column: RawColumn, nrows: int) -> list[bytes | None]:
+    """The values of a FIXED column in their send form (big-endian), None for NULL."""
+    data = column.data
+    if len(data) < 2:
+        raise WireError("protocol_violation", "not a FIXED column")
+    width, has_nulls = data[0], data[1]
+    start = 2 + ((nrows + 7) // 8 if has_nulls else 0)
+    if width not in (1, 2, 4, 8) or has_nulls > 1 or len(data) != start + nrows * width:
+        raise WireError("protocol_violation", f"a FIXED column of {nrows} rows has width {width}")
+    values: list[bytes | None] = []
+    for i in range(nrows):
+        is_null = has_nulls and data[2 + (i >> 3)] >> (i & 7) & 1
+        at = start + i * width
+        values.append(None if is_null else data[at : at + width][::-1])
+    return values
+
+
 def pack_float4s(flat: bytes | memoryview, rows: int, dimensions: int) -> RawColumn:
     """FLOAT4S from `rows` × `dimensions` little-endian float32 values, row-major."""
     return RawColumn(FLOAT4S, _I32.pack(dimensions) * rows + bytes(flat))

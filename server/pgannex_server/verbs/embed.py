@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pgannex_wire import WireError
 from pgannex_wire.frame import SINGLE
 from pgannex_wire.message import End
-from pgannex_wire.values import FIXED, ColumnBlock, RawColumn, split_values
+from pgannex_wire.values import FIXED, ColumnBlock, RawColumn, split_fixed, split_values
 
 from pgannex_server.batching import Chunk, Share
 from pgannex_server.request import Request, Sink
@@ -306,25 +306,8 @@ def _plan_of(service: Service, request: Request) -> EmbedPlan:
 
 def _values_of(column: RawColumn, nrows: int) -> list[bytes | None]:
     if column.encoding == FIXED:
-        return _fixed_values(column, nrows)
+        return split_fixed(column, nrows)
     return split_values(column, nrows)
-
-
-def _fixed_values(column: RawColumn, nrows: int) -> list[bytes | None]:
-    """A FIXED column's values as their send form, big-endian, so that they can be passed on."""
-    data = column.data
-    if len(data) < 2:
-        raise WireError("protocol_violation", "not a FIXED column")
-    width, has_nulls = data[0], data[1]
-    start = 2 + ((nrows + 7) // 8 if has_nulls else 0)
-    if width not in (1, 2, 4, 8) or has_nulls > 1 or len(data) != start + nrows * width:
-        raise WireError("protocol_violation", f"a FIXED column of {nrows} rows has width {width}")
-    values: list[bytes | None] = []
-    for i in range(nrows):
-        is_null = has_nulls and data[2 + (i >> 3)] >> (i & 7) & 1
-        at = start + i * width
-        values.append(None if is_null else data[at : at + width][::-1])
-    return values
 
 
 def _at_position(error: WireError, index: int, request: Request) -> WireError:
