@@ -38,7 +38,7 @@ COMMENT ON FOREIGN TABLE pgml.stat_models IS
     'one row per instance of a model: where it runs, what it did';
 COMMENT ON COLUMN pgml.stat_models.model IS 'name of the model';
 COMMENT ON COLUMN pgml.stat_models.instance IS 'number of the instance, from 0';
-COMMENT ON COLUMN pgml.stat_models.state IS 'unloaded, loading, ready, failed, …';
+COMMENT ON COLUMN pgml.stat_models.state IS 'unloaded, loading, ready, restarting, stopping or failed';
 COMMENT ON COLUMN pgml.stat_models.engine IS 'engine that serves it';
 COMMENT ON COLUMN pgml.stat_models.device IS 'cpu, or cuda:N';
 COMMENT ON COLUMN pgml.stat_models.dtype IS 'type of the weights in use';
