@@ -265,7 +265,6 @@ class Queue:
         self.speed = Speed(batch_ms)
         self.idle: list[Instance] = []
         self.jobs: dict[Job, None] = {}
-        self.waiting_bytes = 0
         self._now = now
         self._defer = defer
         self._wanted = wanted

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 
 from pgannex_wire import WireError
 
+from pgannex_server.admission import Admission
 from pgannex_server.batching import Queue
 from pgannex_server.config import Config, ModelConfig, ServerConfig
 from pgannex_server.engines.base import EngineError, ModelInfo, ModelSpec
-from pgannex_server.errors import Overloaded
 from pgannex_server.slot import Slot
 from pgannex_server.telemetry import ModelCounters
 from pgannex_server.workers.handle import wire_error
@@ -61,6 +61,7 @@ class Model:
         self.pinned = config.pin
         self.info: ModelInfo | None = None
         self.counters = ModelCounters()
+        self.admission = Admission(config.name)
         self.removed = False
         self.last_used = 0.0
         self.loaded_at = 0.0
@@ -80,10 +81,7 @@ class Model:
 
     def admit(self) -> None:
         """Refuse a request that could not be served: a full queue, a model that does not load."""
-        limits = self._registry.config.limits
-        if len(self.queue.jobs) >= limits.queue or self.queue.waiting_bytes >= limits.queue_bytes:
-            self.counters.refused += 1
-            raise Overloaded(self.name, len(self.queue.jobs), self.queue.wait_s())
+        self.admission.check(self._registry.config.limits, self.queue.wait_s)
         failure = self._failure
         if failure is not None and time.monotonic() < self._retry_at:
             raise WireError(failure.code, failure.message, detail=failure.detail, hint=failure.hint)

@@ -32,7 +32,7 @@ class Histogram:
 class ModelCounters:
     """What one model did since the server started."""
 
-    __slots__ = ("batches", "compute_seconds", "errors", "latency", "queue_seconds", "refused", "requests",
+    __slots__ = ("batches", "compute_seconds", "errors", "latency", "queue_seconds", "requests",
                  "restarts", "texts", "tokens")  # fmt: skip
 
     def __init__(self) -> None:
@@ -43,7 +43,6 @@ class ModelCounters:
         self.compute_seconds = 0.0
         self.queue_seconds = 0.0
         self.errors = 0
-        self.refused = 0
         self.restarts = 0
         self.latency = Histogram()
 

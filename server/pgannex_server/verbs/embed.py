@@ -32,6 +32,7 @@ class Embed(Running):
     """One running embed request."""
 
     __slots__ = (
+        "admission",
         "artifact",
         "chunks",
         "held",
@@ -52,6 +53,8 @@ class Embed(Running):
         model.admit()
         Running.__init__(self, service, request, sink)
         self.queue = model.queue
+        self.admission = model.admission
+        self.admission.enter()
         self.tokens = 0
         self.queued_bytes = 0
         self.input_done = False
@@ -118,7 +121,7 @@ class Embed(Running):
 
     def release(self) -> None:
         self.queue.leave(self)
-        self.queue.waiting_bytes -= self.queued_bytes
+        self.admission.leave(self.queued_bytes)
         model = self.plan.model
         now = time.monotonic()
         model.last_used = now
@@ -170,7 +173,7 @@ class Embed(Running):
             return
         self.chunks.append(rows)
         self.queued_bytes += rows.size
-        self.queue.waiting_bytes += rows.size
+        self.admission.bytes += rows.size
         if self.artifact is not None:
             self.held.append(rows)
         elif len(bad) < len(texts):
@@ -240,7 +243,7 @@ class Embed(Running):
 
     def _retire(self, rows: Rows) -> None:
         self.queued_bytes -= rows.size
-        self.queue.waiting_bytes -= rows.size
+        self.admission.bytes -= rows.size
         self.chunks.remove(rows)
 
     def _end_if_done(self) -> None:

@@ -147,7 +147,7 @@ def _model_row(model: Model, slot: Slot) -> Row:
         "batches": slot.batches,
         "batch_fill": slot.texts / slot.batches if slot.batches else 0.0,
         "errors": counters.errors,
-        "refused": counters.refused,
+        "refused": model.admission.refused,
         "restarts": slot.restarts,
         "compute_seconds": slot.compute_seconds,
         "queue_seconds": counters.queue_seconds,
