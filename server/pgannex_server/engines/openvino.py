@@ -45,6 +45,12 @@ class OpenVinoEngine(EncoderEngine):
             raise recipe.refusal(
                 f'engine "openvino" does not serve device "{spec.device}"', hint="ask for cpu"
             )
+        if spec.dtype not in ("auto", *PRECISIONS):
+            raise recipe.refusal(
+                f'engine "openvino" does not compute in dtype "{spec.dtype}"',
+                hint=f"known: auto, {', '.join(PRECISIONS)}",
+            )
+        recipe.read(Path(spec.source))  # what is wrong with the files is said before a conversion
         kept = cache.folder(spec)
         if kept is not None:
             return self._load(spec, graphs.graph_folder(spec, kept), kept)
@@ -95,10 +101,6 @@ class OpenVinoEngine(EncoderEngine):
     def _choose(self, spec: ModelSpec, graph: Any, threads: int, folder: Path | None) -> str:
         """The precision to serve in; what was measured is kept beside the graph."""
         if spec.dtype != "auto":
-            if spec.dtype not in PRECISIONS:
-                raise recipe.refusal(
-                    f'dtype "{spec.dtype}" is unknown here', hint=f"known: auto, {', '.join(PRECISIONS)}"
-                )
             return spec.dtype
         if "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return "float32"

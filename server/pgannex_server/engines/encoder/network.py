@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pgannex_server.engines.encoder.pooling import Pooling, heads
@@ -21,7 +22,9 @@ _ENCODERS = {
     "umt5": "UMT5EncoderModel",
     "longt5": "LongT5EncoderModel",
 }
-_LOADING = (OSError, ValueError, ImportError, KeyError, RuntimeError, AttributeError, TypeError)
+_LOADING = (
+    OSError, ValueError, ImportError, KeyError, RuntimeError, AttributeError, TypeError, SafetensorError,
+)  # fmt: skip
 """What transformers raises for a folder that it cannot load; it has no error of its own."""
 
 

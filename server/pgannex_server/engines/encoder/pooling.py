@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -136,7 +137,7 @@ def _head(head: Head) -> nn.Module:
         )
     try:
         module.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
-    except (RuntimeError, OSError) as err:
+    except (RuntimeError, OSError, SafetensorError) as err:
         raise refusal(f"the weights of {head.folder} do not fit its config.json: {err}") from err
     return module
 
