@@ -43,7 +43,7 @@ def run(config: Config) -> int:
     )
     try:
         return int(uvloop.run(App(config).main()))
-    except ConfigError as err:
+    except (ConfigError, OSError) as err:
         log.error("%s", err)
         return 1
 
@@ -63,7 +63,11 @@ class App:
         self.service = Service(loop, self.config, find_resolver())
         self.frames = FramesDoor(self.service)
         await self.frames.open()
-        self.http = await open_http(self.service, self.config)
+        try:
+            self.http = await open_http(self.service, self.config)
+        except BaseException:
+            await self.frames.close()
+            raise
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         self.service.open()
         _settle_memory()

@@ -96,7 +96,7 @@ class Chunk:
 class Batch:
     """What one instance is given at once; `data` is the frame, `items` who gets what."""
 
-    __slots__ = ("cost", "data", "items", "lane", "options", "sent")
+    __slots__ = ("cost", "data", "items", "lane", "options", "sent", "size")
 
     def __init__(self, lane: int, options: bytes, items: list[Item]) -> None:
         self.lane = lane
@@ -104,7 +104,9 @@ class Batch:
         self.items = items
         self.cost = sum([item[0] for item in items])
         self.sent = 0.0
-        self.data = pack_embed(options, [item[2].texts[item[3]] or b"" for item in items])
+        texts = [item[2].texts[item[3]] or b"" for item in items]
+        self.size = sum(map(len, texts))
+        self.data = pack_embed(options, texts)
 
 
 class Instance(Protocol):
@@ -303,6 +305,7 @@ class Queue:
         if self._prepared is not None and any(item[2].job is job for item in self._prepared.items):
             self._unprepare(job)
         share.pending.clear()
+        share.oldest.clear()
         self._requests[share.lane] -= 1
 
     def rejoin(self, job: Job, options: bytes) -> None:
@@ -489,7 +492,7 @@ class Queue:
     def _learn(self, batch: Batch, result: Result) -> None:
         tokens = result.tokens
         total = tokens[0] if len(tokens) == 1 else sum(tokens)
-        self.speed.learn(batch.cost, result.compute_ns / 1e9, total, len(batch.data) - len(batch.options))
+        self.speed.learn(batch.cost, result.compute_ns / 1e9, total, batch.size)
 
 
 def route(batch: Batch, result: Result) -> None:

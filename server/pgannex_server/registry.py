@@ -30,8 +30,9 @@ log = logging.getLogger("pgannex.registry")
 Resolver = Callable[[ModelConfig, ServerConfig], ModelSpec]
 
 _TICK_S = 0.25
+_ROOM_S = 0.02
 _RETRY_S = (2.0, 5.0, 15.0, 60.0)
-"""A model that would not load is tried again at the next request after this long."""
+"""A model that no instance could load is tried again at the next request after this long."""
 
 
 def resolve_built_in(config: ModelConfig, server: ServerConfig) -> ModelSpec:
@@ -100,6 +101,8 @@ class Model:
     def load(self, done: Callable[[WireError | None], None] | None = None) -> None:
         """Load it now, whatever went wrong before; `done` hears how it went."""
         self._failure = None
+        for slot in self.slots:
+            slot.forgive()
         if done is not None:
             if any(slot.state == "ready" for slot in self.slots):
                 done(None)
@@ -147,11 +150,11 @@ class Model:
 
     def start_again(self, slot: Slot) -> None:
         """After a crash and its back-off."""
-        if self._spec is not None and not self.removed:
+        if self._spec is not None:
             slot.start(self._spec, self.config.interpreter)
 
     def on_unloaded(self) -> None:
-        if self.queue.jobs:
+        if self.queue.jobs or self._waiters:
             self._wanted()
 
     # -- inside -----------------------------------------------------------------------------
@@ -180,10 +183,15 @@ class Model:
         self._start(spec)
 
     def _start(self, spec: ModelSpec) -> None:
-        self._registry.make_room(self, self.info)
-        for slot in self.slots:
-            if not slot.is_up:
-                slot.start(spec, self.config.interpreter)
+        """Start what is not up, once what has to go for it has gone."""
+        self._resolving = False
+        if self._registry.make_room(self, self.info):
+            for slot in self.slots:
+                if not slot.is_up and slot.may_start():
+                    slot.start(spec, self.config.interpreter)
+        else:
+            self._resolving = True
+            self._registry.loop.call_later(_ROOM_S, self._start, spec)
 
 
 class Registry:
@@ -261,12 +269,19 @@ class Registry:
         """Bytes that loaded models hold on `device`."""
         return sum(slot.memory for model in self._all() for slot in model.slots if slot.device == device)
 
-    def make_room(self, newcomer: Model, info: ModelInfo | None) -> None:
-        """Before a load: if it is known what the model needs, evict until that is free."""
-        if info is not None:
-            budget = self.config.limits.memory.get(info.device)
-            if budget is not None:
-                self._evict(info.device, budget - info.memory_bytes * len(newcomer.slots), newcomer)
+    def make_room(self, newcomer: Model, info: ModelInfo | None) -> bool:
+        """Before a load: if it is known what the model needs, evict until that is free.
+
+        False while evicted models have not gone yet. Where nothing more can be evicted the
+        load is tried all the same: `fits` has the last word.
+        """
+        budget = self.config.limits.memory.get(info.device) if info is not None else None
+        if budget is None or info is None or self.closing:
+            return True
+        needed = info.memory_bytes * sum(not slot.is_up for slot in newcomer.slots)
+        self._evict(info.device, budget - needed, newcomer)
+        going = any(s.state == "stopping" and s.device == info.device for m in self._all() for s in m.slots)
+        return not going
 
     def fits(self, newcomer: Model, info: ModelInfo) -> bool:
         """After a load: evict idle models until the device's budget holds; False if it cannot."""
@@ -280,6 +295,9 @@ class Registry:
             self._tick.cancel()
         for model in self._all():
             model.unload()
+            for slot in model.slots:
+                if slot.info is None:
+                    slot.kill("the server stops")
         until = time.monotonic() + 5
         while any(slot.worker for model in self._all() for slot in model.slots):
             if time.monotonic() > until:
@@ -299,12 +317,15 @@ class Registry:
 
     def _evict(self, device: str, budget: int, keep: Model) -> bool:
         """Unload idle, unpinned models of `device`, least recently used first."""
-        used = self.used(device)
+        used = sum(
+            s.memory for m in self._all() for s in m.slots if s.device == device and s.state != "stopping"
+        )
         idle = [m for m in self._all() if m is not keep and m.is_idle and not m.pinned and m.memory()]
         for model in sorted(idle, key=lambda m: m.last_used):
             if used <= budget:
                 break
-            freed = sum(slot.memory for slot in model.slots if slot.device == device)
+            staying = [slot for slot in model.slots if slot.device == device and slot.state == "ready"]
+            freed = sum(slot.memory for slot in staying)
             if freed:
                 log.info("model %s is unloaded to make room on %s", model.name, device)
                 used -= freed

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("pgannex.slot")
 
 _STOP_GRACE_S = 10.0
+_RETRY_S = (2.0, 5.0, 15.0, 60.0)
+"""An instance that could not load its model may be tried again after this long."""
 _QUICK_NS = 50_000
 _LINGER_S = 0.0001
 """An engine that took less than _QUICK_NS is waited for up to _LINGER_S before the loop
@@ -51,6 +53,8 @@ class Slot:
         self._since = 0.0
         self._crashes = 0
         self._quick = False
+        self._refusals = 0
+        self._not_before = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._refusal: WireError | None = None
 
@@ -70,6 +74,14 @@ class Slot:
     @property
     def pid(self) -> int:
         return self.worker.pid if self.worker is not None else 0
+
+    def may_start(self) -> bool:
+        """Whether enough time has passed since it could not load the model."""
+        return time.monotonic() >= self._not_before
+
+    def forgive(self) -> None:
+        """Somebody asks for it explicitly: try again at once."""
+        self._not_before = 0.0
 
     # -- life -------------------------------------------------------------------------------
 
@@ -145,12 +157,15 @@ class Slot:
             self.unload()
             return
         self.state = "ready"
+        self._refusals = 0
         self.loaded_at = time.time()
         self.model.on_ready(info)
         self.model.queue.free(self)
 
     def refused(self, worker: Worker, error: WireError) -> None:
         self._refusal = error
+        self._not_before = time.monotonic() + _RETRY_S[min(self._refusals, len(_RETRY_S) - 1)]
+        self._refusals += 1
 
     def computed(self, worker: Worker, result: Result) -> None:
         batch, self.batch = self.batch, None
@@ -178,7 +193,8 @@ class Slot:
             self.state = "unloaded"
         elif was == "loading":
             self.state = "unloaded"
-            self._refusal = self._refusal or _died_loading(error)
+            if self._refusal is None:
+                self.refused(worker, _died_loading(error))
         else:
             self._restart_later(error)
         if batch is not None:

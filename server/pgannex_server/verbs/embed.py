@@ -239,7 +239,11 @@ class Embed(Running):
         self.rows_out += len(indexes)
         for i in indexes:
             self.tokens += rows.tokens[i]
-        self.sink.rows(rows.seq, self.plan.block(rows, indexes), rows.left == 0)
+        step = self.plan.rows_per_block()
+        last = len(indexes) - step
+        for start in range(0, max(1, len(indexes)), step):
+            block = self.plan.block(rows, indexes[start : start + step])
+            self.sink.rows(rows.seq, block, rows.left == 0 and start >= last)
 
     def _retire(self, rows: Rows) -> None:
         self.queued_bytes -= rows.size

@@ -44,6 +44,7 @@ ARGS = ("model", "input", "kwargs", "on_error", "query")
 OUTPUTS = ("embedding", "tokens", "error")
 ON_ERROR = ("raise", "null", "status")
 _INT_WIDTH = {INT2: 2, INT4: 4, INT8: 8}
+_BLOCK_BYTES = 4 << 20
 _I32 = struct.Struct("!i")
 
 
@@ -90,6 +91,11 @@ class EmbedPlan:
         self.makers: tuple[Maker, ...] = tuple(
             _maker(output, names, request.args, as_text) for output in request.outputs
         )
+
+    def rows_per_block(self) -> int:
+        """How many rows a frame should carry at most."""
+        info = self.model.info
+        return max(1, _BLOCK_BYTES // (4 * info.dimensions + 64)) if info is not None else 1000
 
     def with_artifact(self, artifact: bytes) -> bytes:
         """The options for the worker once the artifact they name is there."""

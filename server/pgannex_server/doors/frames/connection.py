@@ -243,7 +243,9 @@ class Connection(asyncio.Protocol):
             self._answered(seq)
         payload = block.encode()
         if len(payload) > MAX_FRAME:
-            self._rows_in_parts(seq, block, last)
+            self._refuse(
+                WireError("too_large", f"a block of {block.nrows} rows exceeds a frame of {MAX_FRAME} bytes")
+            )
         elif last and self._single:
             # END follows at once: one write carries both.
             self._held = HEADER.pack(len(payload), _ROWS, last, 0, seq) + payload
@@ -275,6 +277,16 @@ class Connection(asyncio.Protocol):
         if self._handle is not None and not self._paused:
             self._write(Heartbeat(*self._handle.progress()).encode())
 
+    def leave(self) -> None:
+        """Close our end of an idle connection once everything is written."""
+        if not self.closing_since:
+            self._close()
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def shut(self) -> None:
         """Close at once; a running request counts as cancelled."""
         if self._transport is not None:
@@ -299,11 +311,6 @@ class Connection(asyncio.Protocol):
             self._balance_reading()
         if self.door.draining:
             self._close()
-
-    def _rows_in_parts(self, seq: int, block: ColumnBlock, last: bool) -> None:
-        self._refuse(
-            WireError("too_large", f"a block of {block.nrows} rows exceeds a frame of {MAX_FRAME} bytes")
-        )
 
     def _refuse(self, error: WireError) -> None:
         """ERROR, and then our end closes; the client's bytes are read away until it closes too."""

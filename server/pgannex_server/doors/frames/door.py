@@ -24,6 +24,7 @@ _UCRED = struct.Struct("3i")
 _HEARTBEAT_S = 2.0
 _LINGER_S = 4.0
 """A client that does not close after an ERROR is closed after this long."""
+_FLUSH_S = 1.0
 _HIGH_WATER = 1 << 20
 
 
@@ -64,13 +65,16 @@ class FramesDoor:
             socketfile.remove(self.path, self._inode)
         for connection in list(self.connections):
             if connection.is_idle:
-                connection.shut()
+                connection.leave()
 
     async def close(self) -> None:
+        """End all connections, when what was written to them is taken or after a second."""
         self.stop_accepting()
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.sleep(0)
+        until = time.monotonic() + _FLUSH_S
+        while any(c.unwritten for c in self.connections) and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.shut()
 
