@@ -49,21 +49,27 @@ def parse(text: str) -> Mapping[str, Any]:
 def options_of(kwargs: Mapping[str, Any], model: ModelConfig, engine: str) -> EmbedOptions:
     """Validated options. Raises bad_argument, naming what there is, or not_permitted."""
     extra_names = catalog.call_options(engine)
+    kwargs = _with_prompt(kwargs, model)
     for key in kwargs:
         if key not in HONOURED and key not in IGNORED and key not in extra_names:
             known = ", ".join(sorted((*HONOURED, *extra_names)))
             raise WireError("bad_argument", f'embed takes no kwarg "{key}"', hint=f"known: {known}")
     _check_model(kwargs, model)
-    prompt = _text(kwargs, "prompt")
-    if prompt is None and model.name.startswith("hkunlp/instructor"):
-        prompt = _text(kwargs, "instruction")
     return EmbedOptions(
-        prompt=prompt,
+        prompt=_text(kwargs, "prompt"),
         prompt_name=_text(kwargs, "prompt_name"),
         normalize=_either(kwargs, "normalize_embeddings", "normalize", bool, "true or false"),
         dimensions=_dimensions(kwargs),
-        extra=tuple(sorted((k, kwargs[k]) for k in kwargs if k in extra_names and k != "instruction")),
+        extra=tuple(sorted((k, kwargs[k]) for k in kwargs if k in extra_names)),
     )
+
+
+def _with_prompt(kwargs: Mapping[str, Any], model: ModelConfig) -> Mapping[str, Any]:
+    """Models of the instructor family call their prompt an instruction."""
+    if "instruction" not in kwargs or not model.name.startswith("hkunlp/instructor"):
+        return kwargs
+    rest = {key: value for key, value in kwargs.items() if key != "instruction"}
+    return {"prompt": kwargs["instruction"], **rest}
 
 
 def _check_model(kwargs: Mapping[str, Any], model: ModelConfig) -> None:
