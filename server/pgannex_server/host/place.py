@@ -75,8 +75,9 @@ def make_folder(path: Path, mode: int, owner: Owner | None = None) -> None:
 
 
 def source_root() -> Path:
-    """The folder with server/, wire/, sql/ and fdw/: the checkout, or its snapshot."""
-    return Path(__file__).resolve().parents[3]
+    """The folder with sql/, fdw/ and tools/: the checkout, its snapshot, or what the wheel brought."""
+    beside = Path(__file__).resolve().parents[3]
+    return beside if (beside / "sql").is_dir() else own_prefix() / "share" / "pgannex"
 
 
 def own_prefix() -> Path:
