@@ -6,6 +6,7 @@ that only ends a hang.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Statement:
                 )
                 texts = [(result.error_field(f) or b"").decode() for f in fields]
                 state, message, detail, hint = texts
+                named = re.search(r"\bsqlstate: (\w{5})", detail)  # Multicorn raises XX000 and nothing else
+                state = named[1] if named and state == "XX000" else state
                 outcome = Outcome(state, message, detail, hint, time.monotonic() - began)
         return outcome
 

@@ -65,7 +65,7 @@ def test_a_database_in_another_encoding(connect: Callable[..., Database], db: Da
     )
     try:
         with connect(dbname="test_latin1", autocommit=True, client_encoding="UTF8") as latin:
-            latin.execute("CREATE EXTENSION pgml")
+            latin.execute("CREATE EXTENSION pgml CASCADE")
             there = latin.execute("SELECT pgml.embed('echo', 'naïve'), 'naïve'").fetchone()
             back = latin.execute(
                 "SELECT input FROM pgml.embedding WHERE model = 'echo' AND input = ANY (ARRAY['é', 'ß'])"

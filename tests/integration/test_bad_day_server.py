@@ -85,7 +85,8 @@ def test_killed_in_mid_request(
     until_running(watcher, statement.pid)
     server.kill_server()
     outcome = statement.finish()
-    assert outcome.sqlstate == "08006", outcome
+    # A request of which nothing has been answered may have been tried once more: then 08001.
+    assert outcome.sqlstate in ("08006", "08001"), outcome
     until("the killed server's workers are gone", lambda: not any(map(_alive, workers)))
     server.start_server()
     assert outcome_of(session, QUICK).sqlstate == ""
