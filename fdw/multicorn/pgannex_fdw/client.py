@@ -164,6 +164,12 @@ class Pool:
         else:
             connection.close()
 
+    def clear(self) -> None:
+        """Closes the idle connection."""
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None
+
 
 POOL = Pool()
 
