@@ -55,6 +55,11 @@ class Daemon:
                 umask=0o077,
                 **self.state.owner.popen(),
             )
+        except PermissionError as err:
+            raise HostError(
+                f"the user {self.state.owner.name} may not run {command[0]}",
+                hint="install pgannex into a virtual environment outside of home folders, or use make up in a checkout",
+            ) from err
         finally:
             os.close(log)
         processes.remember(self.state.server_pid, self.state, process.pid)

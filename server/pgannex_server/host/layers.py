@@ -130,11 +130,12 @@ def pip(python: Path, *arguments: str, quiet: bool = False) -> None:
 
 def _available(python: Path, locks: Path, layers: list[str]) -> list[str]:
     """The layers, with torch's CPU build replaced where no index of the user has it."""
-    if "torch-cpu" not in layers:
+    cpu = pins(locks / "torch-cpu.txt") if "torch-cpu" in layers else []
+    if not cpu:
         return layers
-    (pin,) = pins(locks / "torch-cpu.txt")
+    pin = cpu[0]
     try:
-        arguments = ("--dry-run", "--no-deps", "--only-binary=:all:", f"{pin.name}=={pin.version}")
+        arguments = ["--dry-run", "--no-deps", "--only-binary=:all:", f"{pin.name}=={pin.version}"]
         pip(python, "install", *arguments, quiet=True)
     except HostError:
         size = sum(p.size for p in pins(locks / "torch-cuda.txt"))

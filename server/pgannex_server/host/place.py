@@ -109,10 +109,11 @@ def _base() -> Path:
 
 def default_base(checkout: Path) -> Path:
     """Where the installation of this checkout goes when nothing else is said."""
-    in_checkout = (checkout / "Makefile").is_file()
+    digest = hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
     if os.geteuid() == 0:
-        return ROOT_BASE / hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
-    if in_checkout:
+        return ROOT_BASE / digest
+    # make takes a blank for the end of a name, so a path with one is no place to compile in.
+    if (checkout / "Makefile").is_file() and not any(c.isspace() for c in str(checkout)):
         return checkout / ".pgannex"
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "pgannex"
+    return Path(state) / "pgannex" / digest
