@@ -58,7 +58,7 @@ class Daemon:
         except PermissionError as err:
             raise HostError(
                 f"the user {self.state.owner.name} may not run {command[0]}",
-                hint="install pgannex into a virtual environment outside of home folders, or use make up in a checkout",
+                hint="use a virtual environment outside of home folders, or make up in a checkout",
             ) from err
         finally:
             os.close(log)
