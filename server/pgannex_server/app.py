@@ -62,14 +62,14 @@ class App:
             loop.add_signal_handler(sign, stop.set)
         self.service = Service(loop, self.config, find_resolver())
         self.frames = FramesDoor(self.service)
-        await self.frames.open()
+        # The models first: whoever finds an open door finds them behind it.
+        self.service.open()
         try:
-            self.http = await open_http(self.service, self.config)
+            await self._open_doors()
         except BaseException:
-            await self.frames.close()
+            await self.service.close()
             raise
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        self.service.open()
         _settle_memory()
         self.manager.ready(self._status())
         self._watchdog(loop)
@@ -77,6 +77,14 @@ class App:
         await stop.wait()
         await self._stop()
         return 0
+
+    async def _open_doors(self) -> None:
+        await self.frames.open()
+        try:
+            self.http = await open_http(self.service, self.config)
+        except BaseException:
+            await self.frames.close()
+            raise
 
     def reload(self) -> None:
         """SIGHUP: read the file again; a wrong one changes nothing and is logged."""
