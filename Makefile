@@ -4,6 +4,7 @@
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11, \
             $(shell $(p) -c 'import sys; print("$(p)") if sys.version_info >= (3, 11) else None' 2>/dev/null)) python3)
 BIN := .venv/bin
+THERE := test -x $(BIN)/pgannex || { echo 'nothing is set up yet: make up'; exit 0; };
 
 .PHONY: help demo up down psql reset test check bench native fuzz asan clean runtime dev format
 
@@ -17,13 +18,13 @@ up: runtime ## set up, start Postgres and the server, print how to connect
 	@$(BIN)/pgannex up
 
 down: ## stop both; the data stay
-	@$(BIN)/pgannex down
+	@$(THERE) $(BIN)/pgannex down
 
 psql: ## a prompt in the embedded Postgres
-	@$(BIN)/pgannex psql
+	@$(THERE) $(BIN)/pgannex psql
 
 reset: ## stop both and delete the data
-	@$(BIN)/pgannex reset --yes
+	@$(THERE) $(BIN)/pgannex reset --yes
 
 test: dev ## every test that can run on this machine; the last lines name what could not
 	@$(BIN)/python tools/test.py $(ARGS)
@@ -38,7 +39,7 @@ format: dev ## let ruff write the layout of the code
 bench: dev ## the bars, as ratios inside one run; results go to bench/results
 	@$(BIN)/pgannex bench $(ARGS)
 
-native: runtime ## build the C extension for the embedded Postgres, warnings are errors
+native: runtime ## build the C extension for each Postgres there is, warnings are errors
 	@$(BIN)/pgannex build --werror
 
 fuzz: dev ## feed the C decoder broken frames; ends in a line of counts

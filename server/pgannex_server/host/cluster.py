@@ -48,17 +48,24 @@ class Cluster:
         if not self.state.exists:
             self._initialise()
         self._check_version()
-        if not self.running:
-            self.state.remember(port=self._free_port(), major=self.installation.major)
-            self._write_configuration()
-            options = f"-c config_file={self.state.folder / 'postgresql.conf'}"
-            arguments = ["-w", "-t", str(_START_TIMEOUT), "-l", str(self.state.postgres_log), "-o", options]
-            done = self._control("start", *arguments, check=False)
-            if done.returncode != 0:
+        if self.running:
+            return
+        self.state.remember(port=self._free_port(), major=self.installation.major)
+        if not self._try_to_start():
+            # Somebody may have taken the port in between: once more with another one.
+            self.state.remember(port=0)
+            self.state.remember(port=self._free_port())
+            if not self._try_to_start():
                 tail = "".join(self.state.postgres_log.read_text().splitlines(keepends=True)[-15:])
                 raise HostError(
                     f"postgres does not start:\n{tail}", hint=f"the log is {self.state.postgres_log}"
                 )
+
+    def _try_to_start(self) -> bool:
+        self._write_configuration()
+        options = f"-c config_file={self.state.folder / 'postgresql.conf'}"
+        arguments = ["-w", "-t", str(_START_TIMEOUT), "-l", str(self.state.postgres_log), "-o", options]
+        return self._control("start", *arguments, check=False).returncode == 0
 
     def stop(self, mode: str = "fast") -> None:
         """Stop; the data stay. Does nothing where nothing runs."""
