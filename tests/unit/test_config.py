@@ -84,7 +84,7 @@ def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_error_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text("[limits\n")
-    with pytest.raises(ConfigError, match="p.toml"):
+    with pytest.raises(ConfigError, match=r"p\.toml"):
         config.load(file)
 
 

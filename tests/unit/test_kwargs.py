@@ -26,7 +26,7 @@ def test_what_changes_the_vectors_is_honoured() -> None:
 
 
 def test_where_and_how_to_compute_is_the_server_s_business() -> None:
-    ignored = dict.fromkeys(kw.IGNORED, "x")
+    ignored: dict[str, Any] = dict.fromkeys(kw.IGNORED, "x")
     assert options(**ignored, revision="v1", precision="float32") == EmbedOptions()
 
 

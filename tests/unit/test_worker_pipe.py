@@ -61,7 +61,7 @@ def test_one_bad_text_does_not_lose_the_others() -> None:
 
 def test_a_text_that_the_engine_fails_on_does_not_lose_the_others() -> None:
     _type, raw = embed([b"good", b"poison"], fail="poison")
-    assert [f[:2] for f in pipe.unpack_result(raw).failures] == [[1, "internal"]]
+    assert [(f[0], f[1]) for f in pipe.unpack_result(raw).failures] == [(1, "internal")]
 
 
 def test_a_failure_of_the_only_text_is_the_batch_s() -> None:
