@@ -9,12 +9,17 @@ import random
 from array import array
 from typing import Any
 
+import httpx
 import pytest
+from pgannex_server.config import parse
 from pgannex_server.doors.http.auth import Identity
 from pgannex_server.doors.http.body import read_body
 from pgannex_server.doors.http.collect import BATCH_BYTES, Collector, batches_of, feed_texts
 from pgannex_server.doors.http.errors import body_of, headers_of, status_of
+from pgannex_server.doors.http.gate import Gate
 from pgannex_server.doors.http.peer import Connection, Peer
+from pgannex_server.doors.http.routes import application
+from pgannex_server.doors.http.traffic import Traffic
 from pgannex_server.doors.http.vectors import render
 from pgannex_server.errors import Overloaded
 from pgannex_wire.errors import TABLE, WireError
@@ -180,3 +185,21 @@ def test_a_vector_that_is_not_finite_is_an_error_and_no_broken_json() -> None:
     for bad in (float("nan"), float("inf"), float("-inf")):
         with pytest.raises(WireError):
             _render([[1.0, bad]], base64=False)
+
+
+def test_what_nobody_foresaw_has_openais_shape_too() -> None:
+    class Broken:
+        config = parse({"http": {"keys": {hashlib.sha256(b"k").hexdigest(): "app"}}})
+
+    async def ask() -> httpx.Response:
+        service: Any = Broken()
+        traffic = Traffic()
+        gate: Any = Gate(service, service.config, traffic, {}, application(service, traffic))
+        transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.get("/metrics", headers={"Authorization": "Bearer k"})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal"
+    assert answer.headers["x-request-id"]

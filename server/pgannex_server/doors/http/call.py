@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,10 +52,10 @@ class Call:
         return await read_body(self.scope["headers"], self.receive, self.config.http.max_body_bytes)
 
     def deadline(self) -> float:
-        """When the answer must be there, on the loop's clock; 0 for never."""
+        """When the answer must be there, by `time.monotonic()`; 0 for never."""
         asked = header(self.scope["headers"], TIMEOUT_HEADER.lower().encode())
         seconds = _seconds(asked) if asked else self.config.http.timeout_s
-        return self.loop.time() + seconds if seconds else 0.0
+        return time.monotonic() + seconds if seconds else 0.0
 
     @contextmanager
     def cancelled_by_disconnect(self, sink: Collector) -> Iterator[None]:

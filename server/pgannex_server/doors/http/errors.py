@@ -36,6 +36,11 @@ class RouteError(WireError):
         self.status = status
 
 
+def unforeseen() -> WireError:
+    """What a client hears of an exception that is no WireError."""
+    return WireError("internal", "the server met an unexpected error", hint="see the server's log")
+
+
 def status_of(error: WireError) -> int:
     return error.status if isinstance(error, RouteError) else error.row.http
 

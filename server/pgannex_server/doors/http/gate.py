@@ -20,7 +20,7 @@ from pgannex_wire.errors import WireError
 from pgannex_server.doors.http.auth import OPEN_PATHS, Identity
 from pgannex_server.doors.http.body import Message, Receive, Send, header
 from pgannex_server.doors.http.call import Call, Reply
-from pgannex_server.doors.http.errors import body_of, headers_of, status_of
+from pgannex_server.doors.http.errors import body_of, headers_of, status_of, unforeseen
 from pgannex_server.doors.http.peer import Connection, Peer
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ class Gate:
             await answer.fail(error)
         except Exception:  # noqa: BLE001 - the boundary: whatever a verb did, the client gets an answer
             _log.exception("request %s failed: %s %s", answer.id.decode(), scope["method"], scope["path"])
-            await answer.fail(
-                WireError("internal", "the server met an unexpected error", hint="see the server's log")
-            )
+            await answer.fail(unforeseen())
         finally:
             self._traffic.count(scope["path"], answer.status)
 

@@ -8,6 +8,7 @@ that listens and computes nothing is not ready. It says what it waits for.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -59,7 +60,7 @@ async def _probe(service: Service, model: Model) -> str:
     if model.state != "ready":
         return f'model "{model.name}" is {model.state}'
     args = (Arg("model", TEXT_OID, model.name.encode()), Arg("input", TEXT_OID, b"ready?"))
-    deadline = service.loop.time() + PROBE_S
+    deadline = time.monotonic() + PROBE_S
     sink = Collector(service.loop)
     try:
         sink.attach(service.start(Request("embed", args, (), _OUTPUTS, SINGLE, deadline, _PROBE), sink))

@@ -38,7 +38,6 @@ _PER_MODEL_COUNTERS = (
     ("compute_seconds", "pgannex_model_compute_seconds", "time spent computing batches"),
     ("queue_seconds", "pgannex_model_queue_seconds", "time that requests waited in the queue"),
     ("errors", "pgannex_model_errors", "requests that failed"),
-    ("refused", "pgannex_model_refused", "requests refused because the queue was full"),
     ("restarts", "pgannex_model_restarts", "times that a worker was started again"),
 )
 
@@ -87,6 +86,7 @@ class Numbers(Collector):
                 ("instances_ready", "worker processes that are ready"),
                 ("memory_bytes", "memory of the loaded instances"),
                 ("queue_requests", "requests that wait or run"),
+                ("queue_bytes", "bytes of text that wait"),
             )
         }
         latency = HistogramMetricFamily(
@@ -97,10 +97,15 @@ class Numbers(Collector):
             gauges["instances"].add_metric(label, len(model.slots))
             gauges["instances_ready"].add_metric(label, sum(s.state == "ready" for s in model.slots))
             gauges["memory_bytes"].add_metric(label, model.memory())
-            gauges["queue_requests"].add_metric(label, len(model.queue.jobs))
+            gauges["queue_requests"].add_metric(label, model.admission.requests)
+            gauges["queue_bytes"].add_metric(label, model.admission.bytes)
             latency.add_metric(label, _buckets(model.counters.latency), model.counters.latency.sum)
         yield from gauges.values()
         yield latency
+        refused = {model.name: model.admission.refused for model in models}
+        yield _counter(
+            "pgannex_model_refused", "requests refused because the queue was full", "model_name", refused
+        )
         for field, name, text in _PER_MODEL_COUNTERS:
             yield _counter(name, text, "model_name", {m.name: getattr(m.counters, field) for m in models})
 

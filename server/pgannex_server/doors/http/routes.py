@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from pgannex_server import __version__
 from pgannex_server.doors.http import health, metrics, models, version
-from pgannex_server.doors.http.errors import RouteError, body_of, headers_of, status_of
+from pgannex_server.doors.http.errors import RouteError, body_of, headers_of, status_of, unforeseen
 from pgannex_server.doors.http.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def application(service: Service, traffic: Traffic) -> FastAPI:
     app.add_exception_handler(HTTPException, _unknown_route)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(WireError, _refused)
+    app.add_exception_handler(Exception, _broken)
     schema = app.openapi()
     schema["paths"]["/v1/embeddings"] = {"post": _DESCRIPTION}
     return app
@@ -69,6 +70,11 @@ def _respond(error: WireError, extra: dict[str, str] | None = None) -> Response:
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, WireError)
     return _respond(error)
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    """What nobody foresaw. It is raised again after this answer, and the gate logs it."""
+    return _respond(unforeseen())
 
 
 async def _unknown_route(request: Request, error: Exception) -> Response:
