@@ -130,11 +130,30 @@ def _extension(db: Any) -> Iterator[Finding]:
         )
     else:
         yield Finding(name, "ok", f"extension {row[0]}")
+    yield from _library(db, str(row[0]))
     yield _one_call(db)
     if db.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is None:
         yield Finding(
             "pgvector", "warn", "not created: all but vector search works", "CREATE EXTENSION vector;"
         )
+
+
+def _library(db: Any, version: str) -> Iterator[Finding]:
+    """The native host's C library; the other host has none."""
+    import psycopg
+
+    if db.execute("SELECT to_regprocedure('pgml.host_version()')").fetchone()[0] is None:
+        return
+    try:
+        (loaded,) = db.execute("SELECT pgml.host_version()").fetchone()
+    except psycopg.Error as err:
+        yield Finding("library", "fail", str(err.diag.message_primary), "pgannex install puts it there again")
+        return
+    if loaded == version:
+        yield Finding("library", "ok", f"the native host, {loaded}")
+    else:
+        mend = "pgannex install, then ALTER EXTENSION pgml UPDATE; and connect again"
+        yield Finding("library", "warn", f"the C library is {loaded}, the extension {version}", mend)
 
 
 def _one_call(db: Any) -> Finding:

@@ -104,7 +104,8 @@ def _ask(db: Database, question: str, function: str) -> bool:
     places = [n for n, row in enumerate(rows, 1) if isinstance(row[1], list) and function in row[1]]
     print(f"  {'ok  ' if places else 'MISS'} {question}  ({took:.0f} ms)")
     for n, (description, functions, distance) in enumerate(rows[: max(1, *places, 0)], 1):
-        names = ", ".join(functions[:3]) if isinstance(functions, list) else "no function"
+        known = sorted(functions, key=lambda f: f != function) if isinstance(functions, list) else []
+        names = ", ".join(known[:3]) or "no function"
         mark = "→" if n in places else " "
         print(f"       {mark} {1 - float(str(distance)):.2f}  {description}  [{names}]")
     return bool(places)
