@@ -1,0 +1,480 @@
+/*
+ * connection.c: this backend's sockets to the server.
+ *
+ * A connection carries one request at a time, so a scan that starts while another is under
+ * way gets a connection of its own. Whoever no longer wants a request closes its
+ * connection: that is how the server learns. Everything is non-blocking; the only wait is
+ * on the latch and the socket together, so that a cancel acts at once.
+ *
+ * A busy connection belongs to the subtransaction in which its scan began. Scans close
+ * theirs when their memory goes; the transaction callbacks catch what is left, and never
+ * raise.
+ */
+#include "annex.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#define INPUT_SIZE (16 * 1024)
+#define KEEP_SIZE (256 * 1024)
+#define KEEP_IDLE 2
+#define REPLAY_LIMIT (1024 * 1024)
+#define CONNECT_MS 5000
+#define SOCKET_EVENT 0
+
+static AnnexConnection connections[ANNEX_MAX_CONNECTIONS];
+
+static bool
+is_open(const AnnexConnection *conn)
+{
+	return conn->fd > 0;
+}
+
+/* Close the socket and forget the request. Never raises. */
+void
+annex_connection_close(AnnexConnection *conn)
+{
+	if (conn->holder != NULL)
+		*conn->holder = NULL;
+	conn->holder = NULL;
+	if (conn->set != NULL)
+		FreeWaitEventSet(conn->set);
+	conn->set = NULL;
+	if (is_open(conn))
+	{
+		close(conn->fd);
+		ReleaseExternalFD();
+	}
+	conn->fd = -1;
+	if (conn->out.data != NULL)
+		pfree(conn->out.data);
+	if (conn->in != NULL)
+		pfree(conn->in);
+	memset(&conn->out, 0, sizeof(conn->out));
+	conn->in = NULL;
+	conn->in_cap = conn->in_at = conn->in_len = 0;
+}
+
+static void
+cannot_connect(int error)
+{
+	if (error == EACCES || error == EPERM)
+		ereport(ERROR,
+				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+				 errmsg("the socket \"%s\" of the pgannex server may not be used by this database",
+						annex_socket_path),
+				 errdetail("code: server_down\n%s", strerror(error)),
+				 errhint("the database's system user must be in the socket's group: see pgannex doctor")));
+	ereport(ERROR,
+			(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+			 errmsg("nothing answers on the pgannex server's socket \"%s\"", annex_socket_path),
+			 errdetail("code: server_down\n%s", strerror(error)),
+			 errhint("is the pgannex server running? see pgannex doctor")));
+}
+
+/* connect(), waiting a while where the server's backlog is full; returns 0 or errno. */
+static int
+connect_socket(pgsocket fd, const struct sockaddr_un *address)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CONNECT_MS);
+	long		pause = 1;
+
+	while (connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0)
+	{
+		int			error = errno;
+
+		if (error == EINTR)
+			continue;
+		if (error != EAGAIN || GetCurrentTimestamp() >= give_up)
+			return error;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		pause = Min(pause * 2, 50);
+	}
+	return 0;
+}
+
+static void
+put_hello(AnnexConnection *conn)
+{
+	char		client[80];
+	char	   *database = get_database_name(MyDatabaseId);
+
+	snprintf(client, sizeof(client), "pgml/%s native postgres/%d", ANNEX_VERSION, PG_VERSION_NUM);
+	frame_put_hello(&conn->out, (uint32_t) MyProcPid, client,
+					annex_to_utf8(database ? database : ""),
+					annex_to_utf8(application_name ? application_name : ""));
+}
+
+static struct WaitEventSet *
+create_wait_set(pgsocket fd)
+{
+#if PG_VERSION_NUM >= 170000
+	WaitEventSet *set = CreateWaitEventSet(NULL, 3);
+#else
+	WaitEventSet *set = CreateWaitEventSet(annex_memory(), 3);
+#endif
+
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, fd, NULL, NULL);
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	return set;
+}
+
+/*
+ * Open the socket and queue HELLO. `conn` is closed. What fails here leaves it open for
+ * the cleanup of its holder.
+ */
+static void
+open_socket(AnnexConnection *conn)
+{
+	struct sockaddr_un address;
+	int			error;
+
+	memset(&address, 0, sizeof(address));
+	address.sun_family = AF_UNIX;
+	if (strlen(annex_socket_path) >= sizeof(address.sun_path))
+		cannot_connect(ENAMETOOLONG);
+	strcpy(address.sun_path, annex_socket_path);
+	if (!AcquireExternalFD())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("too many open files in this backend"),
+				 errdetail("code: server_down")));
+	conn->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (conn->fd < 0)
+	{
+		error = errno;
+		ReleaseExternalFD();
+		cannot_connect(error);
+	}
+	error = connect_socket(conn->fd, &address);
+	if (error != 0)
+	{
+		annex_connection_close(conn);
+		cannot_connect(error);
+	}
+	conn->set = create_wait_set(conn->fd);
+	conn->wants_write = false;
+	conn->generation = annex_socket_generation;
+	conn->reused = false;
+	conn->window = FRAME_DEFAULT_WINDOW;
+	conn->max_frame = FRAME_MAX;
+	conn->in = MemoryContextAlloc(annex_memory(), INPUT_SIZE);
+	conn->in_cap = INPUT_SIZE;
+}
+
+/* Take an empty slot's or an idle connection's buffers back to their first state. */
+static void
+begin_request(AnnexConnection *conn, bool hello)
+{
+	conn->out.owner = annex_memory();
+	conn->out.len = 0;
+	conn->sent = 0;
+	conn->heard = false;
+	conn->replayable = true;
+	if (hello)
+		put_hello(conn);
+}
+
+/* Is an idle connection still usable? Bytes or an end that nobody waited for say no. */
+static bool
+is_alive(AnnexConnection *conn)
+{
+	char		byte;
+
+	if (conn->generation != annex_socket_generation)
+		return false;
+	return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+		(errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+static AnnexConnection *
+idle_connection(void)
+{
+	int			i;
+
+	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
+	{
+		AnnexConnection *conn = &connections[i];
+
+		if (!is_open(conn) || conn->holder != NULL)
+			continue;
+		if (is_alive(conn))
+			return conn;
+		annex_connection_close(conn);
+	}
+	return NULL;
+}
+
+static AnnexConnection *
+free_slot(void)
+{
+	int			i;
+
+	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
+	{
+		if (!is_open(&connections[i]) && connections[i].holder == NULL)
+			return &connections[i];
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("this backend already has %d requests to the pgannex server under way",
+					ANNEX_MAX_CONNECTIONS),
+			 errdetail("code: overloaded"),
+			 errhint("close cursors, or read fewer foreign tables in one query")));
+	return NULL;
+}
+
+/* Give `*holder` a connection: an idle one, or a new one. */
+void
+annex_connection_acquire(AnnexConnection **holder, SubTransactionId subid)
+{
+	AnnexConnection *conn = idle_connection();
+	bool		fresh = conn == NULL;
+
+	if (fresh)
+		conn = free_slot();
+	conn->holder = holder;
+	conn->subid = subid;
+	*holder = conn;
+	if (fresh)
+		open_socket(conn);
+	else
+		conn->reused = true;
+	begin_request(conn, fresh);
+}
+
+/*
+ * The server went away while the connection was idle: open it again and queue what was
+ * sent since OPEN once more. Done once per request: a reopened connection is not `reused`.
+ */
+void
+annex_connection_reopen(AnnexConnection *conn)
+{
+	AnnexConnection **holder = conn->holder;
+	size_t		len = conn->out.len;
+	char	   *request = palloc(Max(len, 1));
+
+	memcpy(request, conn->out.data, len);
+	annex_connection_close(conn);
+	conn->holder = holder;
+	*holder = conn;
+	open_socket(conn);
+	begin_request(conn, true);
+	frame_put(&conn->out, request, len);
+	pfree(request);
+}
+
+/* The request is over and all its frames are read: keep the connection for the next. */
+void
+annex_connection_release(AnnexConnection *conn)
+{
+	if (conn->in_at < conn->in_len || annex_connection_unsent(conn) > 0)
+	{
+		annex_connection_close(conn);
+		return;
+	}
+	*conn->holder = NULL;
+	conn->holder = NULL;
+	if (conn->out.cap > KEEP_SIZE)
+	{
+		pfree(conn->out.data);
+		memset(&conn->out, 0, sizeof(conn->out));
+	}
+}
+
+size_t
+annex_connection_unsent(AnnexConnection *conn)
+{
+	return conn->out.len - conn->sent;
+}
+
+/* Send what is queued, as far as the socket takes it. */
+AnnexIo
+annex_connection_flush(AnnexConnection *conn)
+{
+	while (conn->sent < conn->out.len)
+	{
+		ssize_t		n = send(conn->fd, conn->out.data + conn->sent, conn->out.len - conn->sent,
+							 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0)
+			conn->sent += n;
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return IO_AGAIN;
+		else if (errno != EINTR)
+			return IO_LOST;
+	}
+	/* Small requests are kept until the server is heard, for annex_connection_reopen. */
+	if (conn->heard || conn->out.len > REPLAY_LIMIT)
+	{
+		conn->replayable &= conn->heard;
+		conn->out.len = conn->sent = 0;
+		if (conn->out.cap > 4 * REPLAY_LIMIT)
+		{
+			pfree(conn->out.data);
+			conn->out.data = NULL;
+			conn->out.cap = 0;
+		}
+	}
+	return IO_DONE;
+}
+
+/* Make room for the frame whose start is buffered, or for one more read. */
+static void
+make_room(AnnexConnection *conn)
+{
+	size_t		held = conn->in_len - conn->in_at;
+	size_t		need = INPUT_SIZE;
+	FrameHeader header;
+
+	if (held >= FRAME_HEADER_SIZE &&
+		frame_header(conn->in + conn->in_at, conn->max_frame, &header) == NULL)
+		need = Max(need, (size_t) header.length + FRAME_HEADER_SIZE);
+	if (conn->in_at > 0)
+		memmove(conn->in, conn->in + conn->in_at, held);
+	conn->in_at = 0;
+	conn->in_len = held;
+	if (need > conn->in_cap || (held == 0 && conn->in_cap > KEEP_SIZE))
+	{
+		need = Max(need, held + 1);
+		conn->in = repalloc_huge(conn->in, need);
+		conn->in_cap = need;
+	}
+}
+
+/* Read once. IO_AGAIN: nothing there. IO_LOST: the other end is gone. */
+AnnexIo
+annex_connection_receive(AnnexConnection *conn)
+{
+	ssize_t		n;
+
+	if (conn->in_at == conn->in_len && conn->in_cap <= KEEP_SIZE)
+		conn->in_at = conn->in_len = 0;
+	else
+		make_room(conn);
+	do
+		n = recv(conn->fd, conn->in + conn->in_len, conn->in_cap - conn->in_len, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return IO_AGAIN;
+	if (n <= 0)
+		return IO_LOST;
+	conn->in_len += n;
+	conn->heard = true;
+	return IO_DONE;
+}
+
+/* Cut the next whole frame; its payload is valid until the next read. */
+bool
+annex_connection_frame(AnnexConnection *conn, FrameHeader *header, const uint8 **payload)
+{
+	size_t		held = conn->in_len - conn->in_at;
+	const uint8 *at = conn->in + conn->in_at;
+	const char *wrong;
+
+	if (held < FRAME_HEADER_SIZE)
+		return false;
+	wrong = frame_header(at, conn->max_frame, header);
+	if (wrong != NULL)
+		annex_protocol_error(wrong);
+	if (held - FRAME_HEADER_SIZE < header->length)
+		return false;
+	*payload = at + FRAME_HEADER_SIZE;
+	conn->in_at += FRAME_HEADER_SIZE + header->length;
+	return true;
+}
+
+/*
+ * Wait until the socket can be read (or written, while bytes are queued), at most
+ * `timeout_ms`. False when the time is over. Cancels and terminations raise from here.
+ */
+bool
+annex_connection_wait(AnnexConnection *conn, long timeout_ms)
+{
+	bool		wants_write = annex_connection_unsent(conn) > 0;
+	WaitEvent	event;
+
+	if (wants_write != conn->wants_write)
+	{
+		ModifyWaitEvent(conn->set, SOCKET_EVENT,
+						WL_SOCKET_READABLE | (wants_write ? WL_SOCKET_WRITEABLE : 0), NULL);
+		conn->wants_write = wants_write;
+	}
+	if (WaitEventSetWait(conn->set, timeout_ms, &event, 1, PG_WAIT_EXTENSION) == 0)
+		return false;
+	if (event.events & WL_LATCH_SET)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+/* The transaction is over: nothing may be busy any more, and few idle ones are kept. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	int			idle = 0;
+	int			i;
+
+	(void) arg;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
+		event == XACT_EVENT_PRE_PREPARE)
+		return;
+	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
+	{
+		AnnexConnection *conn = &connections[i];
+
+		if (conn->holder != NULL || (is_open(conn) && ++idle > KEEP_IDLE))
+			annex_connection_close(conn);
+	}
+}
+
+/* An aborted subtransaction ends only its own scans; a committed one leaves them above. */
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId subid, SubTransactionId parent,
+					 void *arg)
+{
+	int			i;
+
+	(void) arg;
+	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
+		return;
+	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
+	{
+		AnnexConnection *conn = &connections[i];
+
+		if (conn->holder == NULL || conn->subid != subid)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			conn->subid = parent;
+		else
+			annex_connection_close(conn);
+	}
+}
+
+void
+annex_connections_init(void)
+{
+	int			i;
+
+	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
+		connections[i].fd = -1;
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}

@@ -1,0 +1,72 @@
+/*
+ * module.c: what happens when the library is loaded: settings and callbacks.
+ *
+ * The socket's path belongs to the cluster's configuration. It is no option and no user
+ * setting, else anyone could point a backend at any socket.
+ */
+#include "annex.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+char	   *annex_socket_path = NULL;
+int			annex_socket_generation = 0;
+int			annex_timeout_ms = 60000;
+
+/* Memory that lives as long as the backend: connections and caches. */
+MemoryContext
+annex_memory(void)
+{
+	static MemoryContext context = NULL;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "pgannex", ALLOCSET_SMALL_SIZES);
+	return context;
+}
+
+/* Idle connections to the old path are closed when the next scan looks for one. */
+static void
+socket_changed(const char *path, void *extra)
+{
+	(void) path;
+	(void) extra;
+	annex_socket_generation++;
+}
+
+void
+_PG_init(void)
+{
+	DefineCustomStringVariable("pgannex.socket",
+							   "Path of the pgannex server's unix socket.",
+							   NULL,
+							   &annex_socket_path,
+							   ANNEX_DEFAULT_SOCKET,
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, socket_changed, NULL);
+	DefineCustomIntVariable("pgannex.timeout",
+							"Longest time an interactive request to a model may take.",
+							"Zero means no limit. Bulk requests have none but statement_timeout.",
+							&annex_timeout_ms,
+							60000, 0, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	MarkGUCPrefixReserved("pgannex");
+	annex_connections_init();
+	annex_authorize_init();
+}
+
+/* frame.c's memory: `owner` is the memory context of a buffer. */
+void *
+frame_resize(void *owner, void *old, size_t size)
+{
+	if (old == NULL)
+		return MemoryContextAllocHuge((MemoryContext) owner, size);
+	return repalloc_huge(old, size);
+}

@@ -1,0 +1,195 @@
+/*
+ * source.c: where the batches of a request come from.
+ *
+ * From the elements of an array (`= ANY`), from a query read lazily while results come
+ * back (`pull`), or from a query run to its end (`push`). How a batch is built is batch.c's
+ * business, when one may leave stream.c's.
+ */
+#include "annex.h"
+
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+/* The first batches of a query are small, so that its first rows come soon. */
+#define FIRST_BATCH_ROWS 32
+#define PUSH_BATCH_ROWS 65536
+
+/* Name and type of each column that a query sends. */
+static void
+describe_columns(AnnexScan *scan, TupleDesc desc)
+{
+	AnnexTable *table = scan->table;
+	int			i;
+
+	if (table->nstream >= 0 && table->nstream != desc->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the query returns %d columns, but \"%s\" takes %d",
+						desc->natts, table->name, table->nstream),
+				 errdetail("code: bad_argument"),
+				 errhint("its columns are matched by position: a key first, then what is computed with")));
+	scan->out = annex_batch(desc->natts);
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(desc, i);
+
+		if (table->nstream >= 0)
+			annex_batch_column(scan->out, i, table->stream[i].wire_name, table->stream[i].type,
+							   attr->atttypid);
+		else
+			annex_batch_column(scan->out, i, annex_to_utf8(pstrdup(NameStr(attr->attname))),
+							   attr->atttypid, attr->atttypid);
+	}
+}
+
+/* Set up the source of a request, in the request's memory, before OPEN names its columns. */
+void
+annex_source_open(AnnexScan *scan)
+{
+	AnnexTable *table = scan->table;
+
+	scan->out = NULL;
+	scan->query = NULL;
+	if (table->query != InvalidAttrNumber)
+	{
+		scan->query = annex_query(scan->node->ss.ps.state, annex_input_text(scan, table->query),
+								  NULL, table->push);
+		describe_columns(scan, annex_query_desc(scan->query));
+		scan->batch_rows = FIRST_BATCH_ROWS;
+	}
+	else if (scan->batch >= 0)
+	{
+		AnnexColumn *column = &table->columns[scan->inputs[scan->batch] - 1];
+		Oid			type = scan->input_codecs[scan->batch].type;
+
+		scan->out = annex_batch(1);
+		annex_batch_column(scan->out, 0, column->wire_name, type, type);
+		scan->next_element = 0;
+	}
+}
+
+/* Queue what the batch holds as one frame. */
+static void
+emit(AnnexScan *scan, bool last)
+{
+	AnnexStream *stream = &scan->stream;
+
+	annex_batch_emit(scan->out, &stream->conn->out, stream->next_seq, last,
+					 stream->conn->max_frame);
+	stream->next_seq++;
+	stream->unanswered++;
+}
+
+static void
+feed_array(AnnexScan *scan)
+{
+	while (scan->next_element < scan->nelements &&
+		   !annex_batch_full(scan->out, ANNEX_BATCH_ROWS))
+	{
+		Datum		value = scan->elements[scan->next_element];
+		bool		isnull = scan->element_nulls[scan->next_element];
+
+		if (!annex_batch_fits(scan->out, &value, &isnull))
+			break;
+		annex_batch_append(scan->out, &value, &isnull);
+		scan->next_element++;
+	}
+	emit(scan, scan->next_element == scan->nelements);
+	scan->stream.input_done = scan->next_element == scan->nelements && scan->out->nrows == 0;
+}
+
+/* Append a row of the query. Its float arrays may not fit the batch; then it leaves first. */
+static bool
+append_slot(AnnexScan *scan, TupleTableSlot *slot)
+{
+	Datum	   *values;
+	MemoryContext old;
+
+	slot_getallattrs(slot);
+	old = MemoryContextSwitchTo(scan->out->temporary);
+	values = palloc(sizeof(Datum) * Max(scan->out->ncols, 1));
+	memcpy(values, slot->tts_values, sizeof(Datum) * scan->out->ncols);
+	MemoryContextSwitchTo(old);
+	while (!annex_batch_fits(scan->out, values, slot->tts_isnull))
+	{
+		annex_stream_await_credit(scan);
+		emit(scan, false);
+	}
+	annex_batch_append(scan->out, values, slot->tts_isnull);
+	return !annex_batch_full(scan->out, scan->batch_rows);
+}
+
+static bool
+pull_row(void *arg, TupleTableSlot *slot)
+{
+	return append_slot((AnnexScan *) arg, slot);
+}
+
+static void
+put_done(AnnexScan *scan)
+{
+	FrameBuffer *out = &scan->stream.conn->out;
+
+	frame_finish(out, frame_begin(out, FRAME_DONE, 0, 0));
+}
+
+static void
+feed_query(AnnexScan *scan)
+{
+	bool		more = true;
+
+	if (!annex_batch_full(scan->out, scan->batch_rows))
+		more = annex_query_run(scan->query, scan->batch_rows - scan->out->nrows, pull_row, scan);
+	if (scan->out->nrows > 0)
+		emit(scan, !more);
+	else if (!more)
+		put_done(scan);
+	scan->stream.input_done = !more && scan->out->nrows == 0;
+	scan->batch_rows = Min(scan->batch_rows * 2, ANNEX_BATCH_ROWS);
+}
+
+/* Make the next batch of an array or a query and queue it. */
+void
+annex_source_feed(AnnexScan *scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->request_mcxt);
+
+	if (scan->query != NULL)
+		feed_query(scan);
+	else
+		feed_array(scan);
+	MemoryContextSwitchTo(old);
+}
+
+static bool
+push_row(void *arg, TupleTableSlot *slot)
+{
+	AnnexScan  *scan = arg;
+
+	if (append_slot(scan, slot))
+		return true;
+	annex_stream_await_credit(scan);
+	emit(scan, false);
+	annex_stream_send(scan);
+	return true;
+}
+
+/* Run the query to its end; its rows leave as batches fill, at the pace of the ACKs. */
+void
+annex_source_push(AnnexScan *scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->request_mcxt);
+
+	scan->batch_rows = PUSH_BATCH_ROWS;
+	annex_query_run(scan->query, 0, push_row, scan);
+	while (scan->out->nrows > 0)
+	{
+		annex_stream_await_credit(scan);
+		emit(scan, false);
+	}
+	put_done(scan);
+	scan->stream.input_done = true;
+	MemoryContextSwitchTo(old);
+}
