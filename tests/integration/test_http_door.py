@@ -221,7 +221,7 @@ def server_is_busy(server: HttpServer) -> None:
 def test_not_ready_until_the_pinned_model_is_loaded() -> None:
     pinned = "[models.pinned]\nengine = 'echo'\npin = true\noptions = { load_ms = 1500 }"
     with HttpServer(pinned) as server, server.unix() as client:
-        seen = []
+        seen: list[httpx.Response] = []
         while not seen or seen[-1].status_code != 200:
             seen.append(client.get("/ready"))
             assert client.get("/health").status_code == 200

