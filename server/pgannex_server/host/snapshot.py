@@ -7,6 +7,7 @@ as a whole or not at all. Third-party packages are host/layers.py's.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -39,12 +40,26 @@ def copy_sources(source: Path, target: Path) -> Path:
             shutil.copytree(source / tree, fresh / tree, ignore=_IGNORED)
     for path in (fresh, *fresh.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+    (fresh / "digest").write_text(_digest(fresh) + "\n")
     old = target.with_name(f"{target.name}.old.{os.getpid()}")
     if target.exists():
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def digest(copy: Path) -> str:
+    """What tells one snapshot from another; "" for what is no snapshot."""
+    file = copy / "digest"
+    return file.read_text().strip() if file.exists() else ""
+
+
+def _digest(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def python_path(app: Path) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgannex_server.host import build, install, postgres
+from pgannex_server.host import build, install, postgres, snapshot
 from pgannex_server.host.cluster import DATABASE, Cluster
 from pgannex_server.host.daemon import Daemon
 from pgannex_server.host.errors import HostError
 from pgannex_server.host.place import Place
-from pgannex_server.host.snapshot import python_path
 from pgannex_server.host.state import State
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -48,8 +47,17 @@ class Stack:
         self.install(cluster)
         self.configure()
         cluster.start()
-        self.daemon.start()
+        self.start_server()
         self.create_extensions(cluster)
+
+    def start_server(self) -> None:
+        """Start the server; one that runs on other sources is replaced."""
+        digest = snapshot.digest(self.sources)
+        if self.daemon.pid and self.state.remembered().get("sources") != digest:
+            self.say("the server is restarted, because its sources have changed")
+            self.daemon.stop()
+        self.state.remember(sources=digest)
+        self.daemon.start()
 
     def install(self, cluster: Cluster) -> None:
         """Compile the extension and put it into the copied binaries."""
@@ -76,7 +84,7 @@ class Stack:
 
     def _variables(self) -> dict[str, str]:
         """Multicorn's Python runs in the backends and finds its wrapper by PYTHONPATH alone."""
-        return {"PYTHONPATH": python_path(self.sources)} if self.host == "multicorn" else {}
+        return {"PYTHONPATH": snapshot.python_path(self.sources)} if self.host == "multicorn" else {}
 
     def down(self) -> None:
         """Stop both; the data stay."""
