@@ -11,86 +11,19 @@ verbs or how a worker is kept alive.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from pgannex_wire import WireError
 
+from pgannex_server.pool import Chunk, Group, Item, Job, Share
+from pgannex_server.speed import Speed
 from pgannex_server.workers.pipe import Result, pack_embed
 
 INTERACTIVE, BULK = 0, 1
 LANES = ("interactive", "bulk")
 
-_WINDOW = 8
-"""The pool holds texts for about this many batches: enough to find neighbours in length."""
-_FIRST_BUDGET = 1024
-_MIN_BUDGET = 64
-_MAX_TEXTS = 4096
-_MAX_BYTES = 16 << 20
 _MAX_GROUPS = 64
-_DECAY = 0.8
-
-Item = tuple[int, int, "Chunk", int]
-"""(estimated tokens, age, chunk, index in the chunk); ages are unique, so items sort."""
-
-
-class Job(Protocol):
-    """A request as the queue sees it: `Share` keeps the queue's own notes about it."""
-
-    share: Share
-
-    def deliver(self, chunk: Chunk, indexes: list[int]) -> None:
-        """These texts of the chunk now have vectors or errors."""
-
-    def fail(self, error: WireError) -> None:
-        """The request is lost."""
-
-
-class Share:
-    """The queue's notes on one request."""
-
-    __slots__ = ("age", "batches", "compute_us", "deadline", "group", "lane", "oldest", "paused", "pending",
-                 "pooled", "served", "started")  # fmt: skip
-
-    def __init__(self, lane: int, deadline: float, age: int) -> None:
-        self.lane = lane
-        self.deadline = deadline
-        self.age = age
-        self.group: Group | None = None
-        self.pending: deque[tuple[Chunk, int]] = deque()
-        self.oldest: deque[Item] = deque()
-        self.pooled = 0
-        self.served = 0.0
-        self.paused = False
-        self.started = 0.0
-        self.batches = 0
-        self.compute_us = 0
-
-    def turn(self) -> tuple[float, int]:
-        """Who is next: least served first, then oldest first."""
-        return self.served, self.age
-
-
-class Chunk:
-    """Texts that came together (one BATCH frame, or the one text of a scalar call).
-
-    `vectors[i]` is the text's vector once it is there; `errors` says why there is none.
-    """
-
-    __slots__ = ("errors", "job", "left", "seq", "taken", "texts", "tokens", "vectors")
-
-    def __init__(self, job: Job, seq: int, texts: Sequence[bytes | None]) -> None:
-        self.job = job
-        self.seq = seq
-        self.texts = texts
-        n = len(texts)
-        self.vectors: list[memoryview | bytes | None] = [None] * n
-        self.tokens = [0] * n
-        self.errors: dict[int, WireError] = {}
-        self.taken = bytearray(n)
-        self.left = n
 
 
 class Batch:
@@ -118,141 +51,6 @@ class Instance(Protocol):
         """Wait for the result for some microseconds, if it is likely to come that soon."""
 
 
-class Speed:
-    """How fast the engine is, and how many tokens a byte of text is: both learnt as it works."""
-
-    def __init__(self, batch_ms: float) -> None:
-        self.target_s = batch_ms / 1000
-        self.tokens_per_byte = 0.25
-        self.max_tokens = 512
-        self._cost = 0.0
-        self._seconds = 0.0
-        self.budget = _FIRST_BUDGET
-
-    def cost(self, size: int) -> int:
-        """The estimated tokens of a text of `size` bytes, special tokens included."""
-        estimate = 2 + int(size * self.tokens_per_byte)
-        return estimate if estimate < self.max_tokens else self.max_tokens
-
-    def learn(self, cost: int, seconds: float, tokens: int, size: int) -> None:
-        """A batch took `seconds`. Large batches weigh more: they show the engine's real pace."""
-        self._cost = self._cost * _DECAY + cost
-        self._seconds = self._seconds * _DECAY + seconds
-        if self._seconds > 0:
-            self.budget = max(_MIN_BUDGET, min(1 << 20, int(self.target_s * self._cost / self._seconds)))
-        if size >= 256:
-            seen = min(2.0, max(0.02, tokens / size))
-            self.tokens_per_byte += 0.1 * (seen - self.tokens_per_byte)
-
-    def seconds_for(self, cost: int) -> float:
-        """How long `cost` tokens would take, 0.1 s where nothing was measured yet."""
-        return cost * self._seconds / self._cost if self._cost > 0 else 0.1
-
-
-class Group:
-    """The requests of one lane with equal options: only these may share a batch."""
-
-    __slots__ = ("jobs", "options", "pool")
-
-    def __init__(self, options: bytes) -> None:
-        self.options = options
-        self.jobs: dict[Job, None] = {}
-        self.pool: list[Item] = []
-
-    def fill(self, budget: int, cost_of: Callable[[int], int], next_age: Callable[[], int]) -> None:
-        """Let each request have up to its quota in the pool."""
-        quota = max(budget, _WINDOW * budget // len(self.jobs))
-        added: list[Item] = []
-        for job in self.jobs:
-            share = job.share
-            if share.pending and share.pooled < quota and not share.paused:
-                _pool(share, quota, cost_of, next_age, added)
-        if added:
-            self.pool += added
-            self.pool.sort()
-
-    def anchor(self) -> Share | None:
-        """The request that has been served least, of those with texts in the pool."""
-        best: Share | None = None
-        for job in self.jobs:
-            share = job.share
-            oldest = share.oldest
-            while oldest and oldest[0][2].taken[oldest[0][3]]:
-                oldest.popleft()
-            if oldest and not share.paused and (best is None or share.turn() < best.turn()):
-                best = share
-        return best
-
-    def cut(self, anchor: Item, budget: int) -> list[Item]:
-        """Take the anchor and its nearest neighbours in length out of the pool."""
-        pool = self.pool
-        low = bisect_left(pool, anchor)
-        high = low + 1
-        cost = anchor[0]
-        size = _size(anchor)
-        n = len(pool)
-        while high - low < _MAX_TEXTS:
-            below = pool[low - 1] if low else None
-            above = pool[high] if high < n else None
-            if above is not None and (below is None or above[0] - anchor[0] <= anchor[0] - below[0]):
-                item, down = above, False
-            elif below is not None:
-                item, down = below, True
-            else:
-                break
-            cost += item[0]
-            size += _size(item)
-            if cost > budget or size > _MAX_BYTES:
-                break
-            low, high = (low - 1, high) if down else (low, high + 1)
-        taken = pool[low:high]
-        del pool[low:high]
-        return self._without_paused(taken)
-
-    def _without_paused(self, taken: list[Item]) -> list[Item]:
-        items = []
-        for item in taken:
-            chunk = item[2]
-            share = chunk.job.share
-            if share.paused:
-                self.put_back((item,))
-                continue
-            chunk.taken[item[3]] = 1
-            share.pooled -= item[0]
-            share.served += item[0]
-            items.append(item)
-        return items
-
-    def put_back(self, items: Iterable[Item]) -> None:
-        self.pool += items
-        self.pool.sort()
-
-
-def _size(item: Item) -> int:
-    text = item[2].texts[item[3]]
-    return len(text) if text is not None else 0
-
-
-def _pool(
-    share: Share, quota: int, cost_of: Callable[[int], int], next_age: Callable[[], int], added: list[Item]
-) -> None:
-    """Move texts from `pending` to `added` until the quota is reached."""
-    while share.pending and share.pooled < quota:
-        chunk, start = share.pending.popleft()
-        texts = chunk.texts
-        for i in range(start, len(texts)):
-            text = texts[i]
-            if text is None:
-                continue
-            item = (cost_of(len(text)), next_age(), chunk, i)
-            added.append(item)
-            share.oldest.append(item)
-            share.pooled += item[0]
-            if share.pooled >= quota:
-                share.pending.appendleft((chunk, i + 1))
-                break
-
-
 class Queue:
     """All requests that wait for one model. `wanted()` is called when work comes and no
     instance is free, `defer(callback)` runs a callback soon, `now()` is time.monotonic."""
@@ -271,7 +69,7 @@ class Queue:
         self._defer = defer
         self._wanted = wanted
         self._lanes: tuple[dict[bytes, Group], dict[bytes, Group]] = ({}, {})
-        self._requests = [0, 0]
+        self._backlog = [0, 0]
         self._clock = [0.0, 0.0]
         self._prepared: Batch | None = None
         self._preparing = False
@@ -284,7 +82,6 @@ class Queue:
         self._age += 1
         share = Share(lane, deadline, self._age)
         share.group = group = self._lanes[lane].get(options) or self._new_group(lane, options)
-        self._requests[lane] += 1
         share.served = self._clock[lane]
         job.share = share
         group.jobs[job] = None
@@ -306,7 +103,8 @@ class Queue:
             self._unprepare(job)
         share.pending.clear()
         share.oldest.clear()
-        self._requests[share.lane] -= 1
+        self._backlog[share.lane] -= share.backlog
+        share.backlog = 0
 
     def rejoin(self, job: Job, options: bytes) -> None:
         """The request's options became known later than the request: nothing was submitted yet."""
@@ -321,6 +119,9 @@ class Queue:
         if self.idle and self._send_whole(share, chunk):
             return
         share.pending.append((chunk, 0))
+        count = len(chunk.texts) - chunk.texts.count(None)
+        share.backlog += count
+        self._backlog[share.lane] += count
         if self.idle:
             self.pump()
         else:
@@ -403,7 +204,7 @@ class Queue:
     def _send(self, instance: Instance, batch: Batch) -> None:
         batch.sent = self._now()
         instance.compute(batch)
-        if self._requests[BULK]:
+        if self._backlog[BULK]:
             self._prepare_soon()
 
     def _send_whole(self, share: Share, chunk: Chunk) -> bool:
@@ -427,13 +228,13 @@ class Queue:
         return True
 
     def _next(self) -> Batch | None:
-        batch = self._cut(INTERACTIVE) if self._requests[INTERACTIVE] else None
+        batch = self._cut(INTERACTIVE) if self._backlog[INTERACTIVE] else None
         if batch is not None:
             return batch
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             return prepared
-        return self._cut(BULK) if self._requests[BULK] else None
+        return self._cut(BULK) if self._backlog[BULK] else None
 
     def _cut(self, lane: int) -> Batch | None:
         best: Share | None = None
@@ -449,9 +250,11 @@ class Queue:
         self._clock[lane] = max(self._clock[lane], best.served)
         group = best.group
         items = group.cut(best.oldest[0], self.speed.budget)
+        self._backlog[lane] -= len(items)
         now = 0.0
         for item in items:
             share = item[2].job.share
+            share.backlog -= 1
             if share.started == 0.0:
                 now = now or self._now()
                 share.started = now
@@ -468,7 +271,7 @@ class Queue:
 
     def _prepare(self) -> None:
         self._preparing = False
-        if self._prepared is None and not self.idle and self._requests[BULK]:
+        if self._prepared is None and not self.idle and self._backlog[BULK]:
             self._prepared = self._cut(BULK)
 
     def _unprepare(self, leaver: Job) -> None:
@@ -485,6 +288,8 @@ class Queue:
             chunk.taken[item[3]] = 0
             share.pooled += item[0]
             share.served -= item[0]
+            share.backlog += 1
+            self._backlog[batch.lane] += 1
             share.oldest.appendleft(item)
             share.group.put_back((item,))
         self._prepare_soon()

@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
-from pgannex_server.batching import BULK, INTERACTIVE, Batch, Chunk, Job, Queue, Share
+from pgannex_server.batching import BULK, INTERACTIVE, Batch, Queue
+from pgannex_server.pool import Chunk, Job, Share
 from pgannex_server.workers.pipe import Result, unpack_embed
 from pgannex_wire import WireError
 

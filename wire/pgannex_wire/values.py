@@ -11,7 +11,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgannex_wire.errors import WireError
 
@@ -32,16 +32,14 @@ _SEND_STRUCT = {INT2: struct.Struct("!h"), INT4: struct.Struct("!i"), INT8: stru
 Cell = str | int | float | bool | bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class RawColumn:
+class RawColumn(NamedTuple):
     """One column as it travels: its encoding and its bytes."""
 
     encoding: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnBlock:
+class ColumnBlock(NamedTuple):
     """`nrows` rows in `columns`."""
 
     nrows: int

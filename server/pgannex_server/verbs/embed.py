@@ -16,7 +16,7 @@ from pgannex_wire.frame import SINGLE
 from pgannex_wire.message import End
 from pgannex_wire.values import FIXED, ColumnBlock, RawColumn, split_fixed, split_values
 
-from pgannex_server.batching import Chunk, Share
+from pgannex_server.pool import Chunk, Share
 from pgannex_server.request import Request, Sink
 from pgannex_server.verbs.artifact import Collector
 from pgannex_server.verbs.embed_plan import EmbedPlan, Rows
@@ -163,10 +163,7 @@ class Embed(Running):
         texts: tuple[bytes | None, ...] | list[bytes | None],
         columns: list[list[bytes | None]] | tuple[()],
     ) -> None:
-        rows = Rows(self, seq, texts)
-        rows.columns = columns
-        rows.base = self.rows_in
-        rows.cursor = 0
+        rows = Rows(self, seq, texts, columns, self.rows_in)
         self.rows_in += len(texts)
         bad = self._refuse(rows)
         if self.closed:

@@ -32,7 +32,8 @@ from pgannex_wire.values import (
     pack_values,
 )
 
-from pgannex_server.batching import BULK, INTERACTIVE, Chunk
+from pgannex_server.batching import BULK, INTERACTIVE
+from pgannex_server.pool import Chunk, Job
 from pgannex_server.request import Request
 from pgannex_server.verbs import kwargs as kw
 from pgannex_server.workers.pipe import pack_options
@@ -56,10 +57,19 @@ class Rows(Chunk):
 
     __slots__ = ("base", "columns", "cursor", "size")
 
-    columns: Sequence[Sequence[bytes | None]]
-    base: int
-    cursor: int
-    size: int
+    def __init__(
+        self,
+        job: Job,
+        seq: int,
+        texts: Sequence[bytes | None],
+        columns: Sequence[Sequence[bytes | None]],
+        base: int,
+    ) -> None:
+        Chunk.__init__(self, job, seq, texts)
+        self.columns = columns
+        self.base = base
+        self.cursor = 0
+        self.size = 0
 
 
 Maker = Callable[[Rows, Sequence[int]], RawColumn]

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from pgannex_wire import PROTOCOL_MAJOR, PROTOCOL_MINOR, WireError, frame
-from pgannex_wire.frame import HEADER, MAX_FRAME, FrameReader, FrameType
+from pgannex_wire.frame import HEADER, HEADER_SIZE, MAX_FRAME, FrameReader, FrameType
 from pgannex_wire.message import End, Failure, Heartbeat, Hello, Need, Notice, Open, Part, Welcome
 from pgannex_wire.values import ColumnBlock
 
@@ -74,6 +74,11 @@ class Connection(asyncio.Protocol):
         if self.closing_since:
             return
         try:
+            if len(data) >= HEADER_SIZE and not self._reader.pending():
+                length, type_, flags, _reserved, seq = HEADER.unpack_from(data)
+                if length == len(data) - HEADER_SIZE <= MAX_FRAME:
+                    self._take(type_, flags, seq, data[HEADER_SIZE:])
+                    return
             for type_, flags, seq, payload in self._reader.feed(data):
                 self._take(type_, flags, seq, payload)
                 if self.closing_since:
