@@ -12,6 +12,14 @@
 
 PG_MODULE_MAGIC;
 
+/*
+ * Without it a parallel worker that is the first to load the library refuses to give the
+ * settings the values they have in the leader. Minor releases before November 2024 lack it.
+ */
+#ifndef GUC_ALLOW_IN_PARALLEL
+#define GUC_ALLOW_IN_PARALLEL 0
+#endif
+
 extern PGDLLEXPORT void _PG_init(void);
 
 char	   *annex_socket_path = NULL;
@@ -47,7 +55,7 @@ _PG_init(void)
 							   &annex_socket_path,
 							   ANNEX_DEFAULT_SOCKET,
 							   PGC_SIGHUP,
-							   GUC_SUPERUSER_ONLY,
+							   GUC_SUPERUSER_ONLY | GUC_ALLOW_IN_PARALLEL,
 							   NULL, socket_changed, NULL);
 	DefineCustomIntVariable("pgannex.timeout",
 							"Longest time an interactive request to a model may take.",
@@ -55,7 +63,7 @@ _PG_init(void)
 							&annex_timeout_ms,
 							60000, 0, INT_MAX,
 							PGC_USERSET,
-							GUC_UNIT_MS,
+							GUC_UNIT_MS | GUC_ALLOW_IN_PARALLEL,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("pgannex");
 	annex_connections_init();
