@@ -133,6 +133,7 @@ def test_a_taken_port_is_replaced(fresh: tuple[TestStack, Modes]) -> None:
     port = started.stack.cluster.port
     started.stack.down()
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", port))
         taken.listen()
         started.stack.up()
