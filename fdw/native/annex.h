@@ -345,6 +345,7 @@ struct AnnexScan
 	int64		position;		/* rows given to the executor */
 
 	AnnexStats	stats;
+	char	   *model;				/* last one asked for, where EXPLAIN ANALYZE looks */
 };
 
 extern void annex_begin_scan(ForeignScanState *node, int eflags);

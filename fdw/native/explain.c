@@ -53,8 +53,16 @@ explain_model(ForeignScanState *node, AnnexTable *table, ExplainState *es)
 {
 	Node	   *expression;
 
+	AnnexScan  *scan = node->fdw_state;
+
 	if (table->model == InvalidAttrNumber)
 		return;
+	/* What a parameter stood for, where the scan has run. */
+	if (scan->model != NULL)
+	{
+		ExplainPropertyText("Annex Model", scan->model, es);
+		return;
+	}
 	expression = input_expression((ForeignScan *) node->ss.ps.plan, table->model);
 	if (expression != NULL)
 		ExplainPropertyText("Annex Model", expression_text(node, expression, es), es);

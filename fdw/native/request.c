@@ -209,10 +209,13 @@ void
 annex_request_open(AnnexScan *scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->request_mcxt);
-	char	   *grant = annex_authorize(scan->table, annex_input_text(scan, scan->table->model));
+	char	   *model = annex_input_text(scan, scan->table->model);
+	char	   *grant = annex_authorize(scan->table, model);
 	long		deadline = deadline_ms(scan->table);
 	int			saved;
 
+	if (model != NULL && scan->node->ss.ps.instrument != NULL && scan->model == NULL)
+		scan->model = MemoryContextStrdup(scan->mcxt, model);
 	annex_source_open(scan);
 	scan->stream.single = scan->out == NULL;
 	annex_connection_acquire(&scan->stream.conn, scan->stream.subid);
