@@ -182,8 +182,8 @@ class Queue:
             self._send(instance, following)
         elif more:
             self.idle.append(instance)
-        self._learn(batch, result)
         route(batch, result)
+        self._learn(batch, result)
 
     def lost(self, batch: Batch, error: WireError) -> None:
         """The batch failed as a whole: so do the requests that have texts in it."""

@@ -173,8 +173,8 @@ class Slot:
             return
         self._crashes = 0
         self._quick = result.compute_ns < _QUICK_NS
-        self._count(batch, result)
         self.model.queue.done(self, batch, result, self.state == "ready")
+        self._count(batch, result)
 
     def failed(self, worker: Worker, error: WireError) -> None:
         batch, self.batch = self.batch, None

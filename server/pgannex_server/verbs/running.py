@@ -69,8 +69,10 @@ class Running:
 
     def end(self, end: End) -> None:
         if not self.closed:
-            self._close()
+            # The answer first: the caller works on while we tidy up.
+            self.closed = True
             self.sink.end(end)
+            self._close()
 
     def fail(self, error: WireError) -> None:
         if not self.closed:

@@ -30,6 +30,7 @@ _HELLO, _OPEN, _BATCH, _DONE, _PART = (int(t) for t in (FrameType.HELLO, FrameTy
                                                           FrameType.DONE, FrameType.PART))  # fmt: skip
 _ROWS = int(FrameType.ROWS)
 _MAX_UNANSWERED_BYTES = 64 << 20
+_HIGH_WATER = 1 << 20
 
 
 class Connection(asyncio.Protocol):
@@ -166,13 +167,22 @@ class Connection(asyncio.Protocol):
         self._verb = request.verb
         self._busy = True
         self._next_seq = 0
-        self._single = self._input_done = bool(flags & frame.SINGLE)
+        self._input_done = bool(flags & frame.SINGLE)
+        if self._single != self._input_done:
+            self._single = self._input_done
+            self._tune_writing()
         self.door.running[self] = None
         handle = self.service.start(request, self)
         if self._busy:
             self._handle = handle
             if self._paused:
                 handle.pause()
+
+    def _tune_writing(self) -> None:
+        """A scalar answer is written at once (a high-water mark of 0 makes uvloop do so); many
+        rows may gather, so that the engine does not wait for the client."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0 if self._single else _HIGH_WATER)
 
     def _first_open(self, flags: int, payload: bytes) -> tuple[Cached | None, Request]:
         hello = self._hello

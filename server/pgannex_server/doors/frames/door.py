@@ -25,7 +25,6 @@ _HEARTBEAT_S = 2.0
 _LINGER_S = 4.0
 """A client that does not close after an ERROR is closed after this long."""
 _FLUSH_S = 1.0
-_HIGH_WATER = 1 << 20
 
 
 class FramesDoor:
@@ -101,7 +100,6 @@ class FramesDoor:
         """(uid, pid) of the process that connected, as the kernel tells."""
         sock = transport.get_extra_info("socket")
         pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        transport.set_write_buffer_limits(high=_HIGH_WATER)
         return uid, pid
 
     # -- inside -----------------------------------------------------------------------------------
