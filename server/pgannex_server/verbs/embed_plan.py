@@ -99,7 +99,8 @@ class EmbedPlan:
         _check_input(request, self.input_arg, self.input_column)
         as_text = bool(request.flags & frame.TEXT_RESULTS)
         self.makers: tuple[Maker, ...] = tuple(
-            _maker(output, names, request.args, as_text) for output in request.outputs
+            _maker(output, names, request.args, as_text, self.on_error == "status")
+            for output in request.outputs
         )
 
     def rows_per_block(self) -> int:
@@ -166,7 +167,9 @@ def _on_error(arg: Arg | None) -> str:
 # -- outputs ------------------------------------------------------------------------------
 
 
-def _maker(output: Column, columns: Sequence[str], args: Sequence[Arg], as_text: bool) -> Maker:
+def _maker(
+    output: Column, columns: Sequence[str], args: Sequence[Arg], as_text: bool, tells_why: bool
+) -> Maker:
     name = output.name
     if name in columns:
         return _passed(columns.index(name), as_text)
@@ -175,7 +178,7 @@ def _maker(output: Column, columns: Sequence[str], args: Sequence[Arg], as_text:
     if name == "tokens":
         return _tokens(output.oid, as_text)
     if name == "error":
-        return _errors
+        return _errors if tells_why else _no_errors
     for arg in args:
         if arg.name == name:
             return _constant(arg)
@@ -243,6 +246,11 @@ def _tokens(oid: int, as_text: bool) -> Maker:
         return pack_fixed(oid, width, counts)
 
     return make
+
+
+def _no_errors(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+    """on_error = null: what fails has no vector, and nothing says why."""
+    return pack_values([None] * len(indexes), TEXT)
 
 
 def _errors(rows: Rows, indexes: Sequence[int]) -> RawColumn:
