@@ -65,12 +65,12 @@ class Statement:
         connection.pgconn.send_query(sql.encode())
 
     def finish(self) -> Outcome:
-        """Wait for its end. A connection that broke shows as SQLSTATE 57P01 or as it was sent."""
+        """Wait for its end. The first error counts: after it libpq may add that the connection broke."""
         began = time.monotonic()
         outcome = Outcome()
         pgconn = self.connection.pgconn
         while (result := pgconn.get_result()) is not None:
-            if result.status == ExecStatus.FATAL_ERROR:
+            if result.status == ExecStatus.FATAL_ERROR and not outcome.sqlstate:
                 fields = (
                     DiagnosticField.SQLSTATE,
                     DiagnosticField.MESSAGE_PRIMARY,

@@ -74,8 +74,8 @@ def test_statement_timeout(form: str, targets: None, connect: Callable[..., Data
     watcher, victim = connect(autocommit=True), connect(autocommit=True)
     victim.execute("SET statement_timeout = '200ms'")
     outcome = outcome_of(victim, FORMS[form])
+    # The server has the same deadline, and may be first to say so.
     assert outcome.sqlstate == "57014", outcome
-    assert "statement timeout" in outcome.message
     until_idle(watcher, victim.info.backend_pid)
     victim.execute("RESET statement_timeout")
     assert outcome_of(victim, "SELECT pgml.embed('echo', 'after')").sqlstate == ""

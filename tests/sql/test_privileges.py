@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -130,10 +132,33 @@ def test_nobody_can_make_a_foreign_table_of_their_own(roles: Database) -> None:
 def test_a_user_cannot_point_at_another_socket(roles: Database, host: str) -> None:
     if host != "native":
         pytest.skip("the Multicorn host has no setting for the socket")
-    assert _refused(roles, "test_admin", "SET pgannex.socket = '/tmp/mine.sock'").sqlstate in (
-        "55P02",
-        "42501",
-    )
+    roles.execute("SELECT pgml.embed('echo', 'loads the library')")
+    error = _refused(roles, "test_admin", "SET pgannex.socket = '/tmp/mine.sock'")
+    assert error.sqlstate in ("55P02", "42501")
+
+
+def test_a_socket_set_before_the_library_was_loaded_is_not_used(connect: Any, host: str) -> None:
+    if host != "native":
+        pytest.skip("the Multicorn host has tests of its own for it")
+    db = connect(autocommit=True)
+    db.execute("SET pgannex.socket = '/tmp/mine.sock'")
+    assert db.execute("SELECT pgml.embed('echo', 'a') IS NOT NULL").fetchone() == (True,)
+    assert db.execute("SELECT current_setting('pgannex.socket')").fetchone() != ("/tmp/mine.sock",)
+
+
+def test_a_socket_in_the_options_of_a_connection_is_not_used(connect: Any, host: str, tmp_path: Any) -> None:
+    """Such a session falls back to the built-in path; it never speaks to the user's socket."""
+    if host != "native":
+        pytest.skip("the Multicorn host has tests of its own for it")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "mine.sock"))
+        listener.listen()
+        listener.setblocking(False)
+        db = connect(role="test_early", options=f"-c pgannex.socket={tmp_path / 'mine.sock'}")
+        with contextlib.suppress(psycopg.OperationalError):
+            db.execute("SELECT pgml.embed('echo', 'a')")
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_nothing_is_public(db: Database) -> None:

@@ -112,7 +112,7 @@ def test_an_array(sql: str, streams: bool, db: Database, connect: Any, host: str
         pytest.skip("Multicorn2 runs no query of the backend: nothing is pulled lazily")
     texts = f"ARRAY(SELECT repeat('x', 4000) || g FROM generate_series(1, {ROWS // 8}) AS g)"
     db.execute(f"CREATE TEMP TABLE texts AS SELECT {texts} AS list")
-    listed = "(SELECT list FROM texts)"
+    listed = "(SELECT list FROM texts)::text[]"
     statement = sql.format(texts=listed, slow="""'{"sleep_ms": 20}'::jsonb""")
     db.execute(f"DECLARE reading NO SCROLL CURSOR FOR {statement}")
     assert len(db.execute("FETCH 1 FROM reading").fetchall()) == 1
