@@ -15,7 +15,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import uvloop
 
@@ -62,10 +62,11 @@ class App:
             loop.add_signal_handler(sign, stop.set)
         self.service = Service(loop, self.config, find_resolver())
         self.frames = FramesDoor(self.service)
+        start_http = find_http(self.config)
         # The models first: whoever finds an open door finds them behind it.
         self.service.open()
         try:
-            await self._open_doors()
+            await self._open_doors(start_http)
         except BaseException:
             await self.service.close()
             raise
@@ -78,10 +79,11 @@ class App:
         await self._stop()
         return 0
 
-    async def _open_doors(self) -> None:
+    async def _open_doors(self, start_http: Callable[[Service, Config], Awaitable[Door]] | None) -> None:
+        """A configured HTTP door that cannot start is an error."""
         await self.frames.open()
         try:
-            self.http = await open_http(self.service, self.config)
+            self.http = await start_http(self.service, self.config) if start_http else None
         except BaseException:
             await self.frames.close()
             raise
@@ -126,13 +128,12 @@ def find_resolver() -> Resolver:
     return cast(Resolver, importlib.import_module("pgannex_server.models").resolve)
 
 
-async def open_http(service: Service, config: Config) -> Door | None:
-    """The HTTP door, if it is configured. A configured one that cannot start is an error."""
+def find_http(config: Config) -> Callable[[Service, Config], Awaitable[Door]] | None:
+    """What starts the HTTP door, if it is configured. Its libraries are imported here."""
     if not config.http.socket and not config.http.listen:
         return None
     module = importlib.import_module("pgannex_server.doors.http")
-    start: Callable[[Service, Config], Awaitable[Any]] | None = getattr(module, "start_http", None)
-    return None if start is None else cast(Door, await start(service, config))
+    return cast(Callable[[Service, Config], Awaitable[Door]], module.start_http)
 
 
 def _settle_memory() -> None:
