@@ -104,7 +104,7 @@ class FakeBackend:
     def __init__(self, socket: str) -> None:
         self.path = socket
         self.roles = {"pgml_user", "pgml_admin"}
-        self.interrupt = self.cancel = False
+        self.interrupt = self.cancel = self.client_gone = False
         self.timeout = 60_000
         self.left: int | None = None
 
@@ -134,6 +134,9 @@ class FakeBackend:
 
     def cancelled(self) -> bool:
         return self.cancel
+
+    def client_is_there(self) -> bool:
+        return not self.client_gone
 
     def shielded(self, call: Callable[[], None]) -> None:
         call()

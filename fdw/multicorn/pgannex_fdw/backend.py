@@ -42,6 +42,7 @@ class Backend(Protocol):
     def application_name(self) -> str: ...
     def interrupted(self) -> bool: ...
     def cancelled(self) -> bool: ...
+    def client_is_there(self) -> bool: ...
     def shielded(self, call: Callable[[], None]) -> None: ...
 
 
@@ -65,6 +66,7 @@ class _Postgres:
         self._privileged = _function(lib.has_privs_of_role, c_bool, c_uint, c_uint)
         self._database_name = _function(lib.get_database_name, c_char_p, c_uint)
         self._option = _function(lib.GetConfigOption, c_char_p, c_char_p, c_bool, c_bool)
+        self._check_connection = _function(lib.pq_check_connection, c_bool)
         self._started_us = _function(lib.GetCurrentStatementStartTimestamp, ctypes.c_int64)
         self.utf8 = _function(lib.GetDatabaseEncoding, c_int)() == _PG_UTF8
         self._define_socket(ctypes, lib)
@@ -161,6 +163,10 @@ class _Postgres:
 
     def cancelled(self) -> bool:
         return bool(self._cancel.value or self._die.value)
+
+    def client_is_there(self) -> bool:
+        """Whether the client's socket is still open; Postgres itself does not look meanwhile."""
+        return bool(self._check_connection())
 
     def shielded(self, call: Callable[[], None]) -> None:
         """Runs `call` while no interrupt can fire: a report to the client looks for them."""

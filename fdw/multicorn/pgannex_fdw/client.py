@@ -28,6 +28,7 @@ SLICE_MS = 50
 SILENCE_S = 10.0
 DEADLINE_GRACE_S = 2.0
 CONNECT_S = 10.0
+CLIENT_CHECK_S = 0.2
 MAX_CONNECTIONS = 8
 FIRST_WINDOW = 2
 _CHUNK = 256 * 1024
@@ -189,7 +190,7 @@ class Request:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._connection: Connection | None = POOL.take()
-        self._started = self._heard = time.monotonic()
+        self._started = self._heard = self._looked = time.monotonic()
         self._begin()
         self.end: End | None = None
 
@@ -317,6 +318,10 @@ class Request:
 
     def _check_clock(self) -> None:
         now = time.monotonic()
+        if now - self._looked > CLIENT_CHECK_S:
+            self._looked = now
+            if not backend.current().client_is_there():
+                raise WireError("cancelled", "the client has gone away")
         if now - self._heard > SILENCE_S:
             raise WireError(
                 "server_silent",
