@@ -66,10 +66,8 @@ class Request:
             if taken.type == FrameType.BATCH:
                 block = values.ColumnBlock.decode(taken.payload)
                 names = [column.name for column in self.open.columns]
-                yield (
-                    taken.seq,
-                    dict(zip(names, (_texts(c, block.nrows) for c in block.columns), strict=True)),
-                )
+                cells = (_texts(column, block.nrows) for column in block.columns)
+                yield taken.seq, dict(zip(names, cells, strict=True))
             if taken.type == FrameType.DONE or taken.flags & frame.LAST:
                 return
         raise ConnectionError("the client closed before the last batch")
@@ -97,6 +95,8 @@ class Request:
 
 
 def _texts(column: values.RawColumn, nrows: int) -> Texts:
+    if column.encoding != values.SEND:
+        return []  # nothing here looks at numbers
     return [None if cell is None else cell.decode() for cell in values.split_values(column, nrows)]
 
 
@@ -199,14 +199,14 @@ def needing(request: Request) -> None:
     """Ask for the artifact named by `input`; its parts' sizes are the tokens' place."""
     wanted = str(request.args.get("input"))
     request.connection.send(message.Need(wanted).encode())
-    total, parts, missing = 0, 0, False
+    total, parts, missing, name = 0, 0, False, ""
     while (taken := request.connection.next_frame()) is not None:
         part = message.Part.decode(taken.payload)
         missing = bool(taken.flags & frame.MISSING)
-        total, parts = total + len(part.data), parts + 1
+        total, parts, name = total + len(part.data), parts + 1, part.hash
         if taken.flags & frame.LAST:
             break
-    notice = message.Notice(2, f"{part.hash}: {parts} parts, {total} bytes, missing {missing}")
+    notice = message.Notice(2, f"{name}: {parts} parts, {total} bytes, missing {missing}")
     request.connection.send(notice.encode())
     proper(request)
 

@@ -15,6 +15,7 @@ typedef struct PartSender
 	const char *hash;
 	uint32		seq;
 	bytea	   *held;			/* fetched, but not yet known to be the last */
+	MemoryContext mcxt;			/* of `held`, which outlives the query */
 } PartSender;
 
 static void
@@ -41,6 +42,7 @@ take_part(void *arg, TupleTableSlot *slot)
 	PartSender *sender = arg;
 	bool		isnull;
 	Datum		value = slot_getattr(slot, 1, &isnull);
+	MemoryContext old;
 
 	if (sender->held != NULL)
 		send_part(sender, 0);
@@ -49,7 +51,9 @@ take_part(void *arg, TupleTableSlot *slot)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("part %u of artifact \"%s\" is NULL", sender->seq, sender->hash),
 				 errdetail("code: artifact_invalid")));
+	old = MemoryContextSwitchTo(sender->mcxt);
 	sender->held = DatumGetByteaPCopy(value);
+	MemoryContextSwitchTo(old);
 	if (VARSIZE_ANY_EXHDR(sender->held) > FRAME_PART_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -63,10 +67,10 @@ take_part(void *arg, TupleTableSlot *slot)
 void
 annex_artifact_send(AnnexScan *scan, const char *hash)
 {
-	PartSender	sender = {scan, hash, 0, NULL};
 	MemoryContext context = AllocSetContextCreate(scan->request_mcxt, "pgannex artifact",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	PartSender	sender = {scan, hash, 0, NULL, context};
 	AnnexQuery *query;
 
 	if (scan->table->artifact != NULL)

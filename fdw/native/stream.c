@@ -276,7 +276,7 @@ wait_for_server(AnnexScan *scan)
 	{
 		AnnexIo		io = annex_connection_flush(stream->conn);
 
-		if (io == IO_DONE && had_output && !stream->input_done && !stream->single)
+		if (io == IO_DONE && had_output)
 			return;
 		if (io != IO_LOST)
 		{
