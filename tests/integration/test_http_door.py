@@ -85,6 +85,9 @@ def test_models_and_one_model(server: HttpServer) -> None:
         assert {m["id"] for m in listed["data"]} == {"echo", "crowded"}
         one = client.get("/v1/models/echo").json()
         assert (one["id"], one["object"], one["owned_by"]) == ("echo", "model", "pgannex")
+        assert _embed(client).status_code == 200
+        loaded = client.get("/v1/models/echo").json()
+        assert (loaded["state"], loaded["engine"], loaded["dimensions"]) == ("ready", "echo", 384)
         missing = client.get("/v1/models/org/none")
         assert missing.status_code == 404
         assert missing.json()["error"]["code"] == "unknown_model"

@@ -1,7 +1,8 @@
-"""GET /v1/models: the models that may be used, in OpenAI's shape.
+"""GET /v1/models: the models that may be used, in OpenAI's shape, and how each of them does.
 
-An alias is listed as a model of its own whose `root` is the model it stands for. Whether a
-model is loaded, and what it has done, is pgml.stat_models' and /metrics' to say.
+An alias is listed as a model of its own whose `root` is the model it stands for. OpenAI's
+clients ignore the fields that are ours: `state`, `pinned` and, once it has been loaded,
+`engine`, `device`, `dimensions` and `max_tokens`. What a model has done is /metrics' to say.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from pgannex_server.config import ModelConfig
-
 if TYPE_CHECKING:
+    from pgannex_server.registry import Model
     from pgannex_server.service import Service
 
 
@@ -23,16 +23,33 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/v1/models", summary="every model and alias")
     async def list_models() -> dict[str, Any]:
-        configs = [model.config for model in service.registry.models.values()]
-        cards = [_card(name, c, created) for c in configs for name in (c.name, *c.aliases)]
+        models = service.registry.models.values()
+        cards = [_card(name, m, created) for m in models for name in (m.name, *m.config.aliases)]
         return {"object": "list", "data": cards}
 
     @routes.get("/v1/models/{model:path}", summary="one model")
     async def one_model(model: str) -> dict[str, Any]:
-        return _card(model, service.registry.get(model).config, created)
+        return _card(model, service.registry.get(model), created)
 
     return routes
 
 
-def _card(name: str, model: ModelConfig, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "pgannex", "root": model.name}
+def _card(name: str, model: Model, created: int) -> dict[str, Any]:
+    card = {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "pgannex",
+        "root": model.name,
+        "state": model.state,
+        "pinned": model.pinned,
+    }
+    info = model.info
+    if info is not None:
+        card |= {
+            "engine": info.engine,
+            "device": info.device,
+            "dimensions": info.dimensions,
+            "max_tokens": info.max_tokens,
+        }
+    return card
