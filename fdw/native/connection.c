@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
+#include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
@@ -123,14 +124,17 @@ static struct WaitEventSet *
 create_wait_set(pgsocket fd)
 {
 #if PG_VERSION_NUM >= 170000
-	WaitEventSet *set = CreateWaitEventSet(NULL, 3);
+	WaitEventSet *set = CreateWaitEventSet(NULL, 4);
 #else
-	WaitEventSet *set = CreateWaitEventSet(annex_memory(), 3);
+	WaitEventSet *set = CreateWaitEventSet(annex_memory(), 4);
 #endif
 
 	AddWaitEventToSet(set, WL_SOCKET_READABLE, fd, NULL, NULL);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	/* Nobody should compute for a client that has gone; a parallel worker's leader looks. */
+	if (MyProcPort != NULL && WaitEventSetCanReportClosed())
+		AddWaitEventToSet(set, WL_SOCKET_CLOSED, MyProcPort->sock, NULL, NULL);
 	return set;
 }
 
@@ -420,6 +424,12 @@ annex_connection_wait(AnnexConnection *conn, long timeout_ms)
 	if (event.events & WL_LATCH_SET)
 	{
 		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (event.events & WL_SOCKET_CLOSED)
+	{
+		ClientConnectionLost = true;
+		InterruptPending = true;
 		CHECK_FOR_INTERRUPTS();
 	}
 	return true;
