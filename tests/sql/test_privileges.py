@@ -146,19 +146,22 @@ def test_a_socket_set_before_the_library_was_loaded_is_not_used(connect: Any, ho
     assert db.execute("SELECT current_setting('pgannex.socket')").fetchone() != ("/tmp/mine.sock",)
 
 
-def test_a_socket_in_the_options_of_a_connection_is_not_used(connect: Any, host: str, tmp_path: Any) -> None:
+def test_a_socket_in_the_options_of_a_connection_is_not_used(connect: Any, host: str, stack: Any) -> None:
     """Such a session falls back to the built-in path; it never speaks to the user's socket."""
     if host != "native":
         pytest.skip("the Multicorn host has tests of its own for it")
+    mine = stack.stack.state.run / "mine.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "mine.sock"))
+        listener.bind(str(mine))
+        mine.chmod(0o777)
         listener.listen()
         listener.setblocking(False)
-        db = connect(role="test_early", options=f"-c pgannex.socket={tmp_path / 'mine.sock'}")
+        db = connect(role="test_early", options=f"-c pgannex.socket={mine}")
         with contextlib.suppress(psycopg.OperationalError):
             db.execute("SELECT pgml.embed('echo', 'a')")
         with pytest.raises(BlockingIOError):
             listener.accept()
+    mine.unlink()
 
 
 def test_nothing_is_public(db: Database) -> None:
