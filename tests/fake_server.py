@@ -95,7 +95,7 @@ class Request:
 
 
 def _texts(column: values.RawColumn, nrows: int) -> Texts:
-    if column.encoding != values.SEND:
+    if column.encoding not in (values.SEND, values.TEXT):
         return []  # nothing here looks at numbers
     return [None if cell is None else cell.decode() for cell in values.split_values(column, nrows)]
 

@@ -197,8 +197,9 @@ class Request:
     def _begin(self) -> None:
         assert self._connection is not None
         self._connection.out += self._call.open
-        self._batches = self._call.batches() if self._call.batches else None
-        self._unanswered = 0
+        self._batches = self._call.batches() if self._call.batches else iter(())
+        self._next = next(self._batches, None)
+        self._unanswered = 0 if self._call.batches else 1  # the args of a SINGLE request are a batch
         self._answered_any = False
 
     def blocks(self) -> Iterator[ColumnBlock | None]:
@@ -225,7 +226,8 @@ class Request:
     def _step(self) -> list[Frame] | None:
         """Sends what may be sent, then waits for frames. One stale connection is replaced."""
         while True:
-            assert self._connection is not None
+            if self._connection is None:
+                raise WireError("cancelled", "the request ended with its transaction")
             try:
                 self._send_batches(self._connection)
                 self._connection.flush()
@@ -245,19 +247,17 @@ class Request:
                 self._begin()
 
     def _send_batches(self, connection: Connection) -> None:
-        while self._batches is not None and self._unanswered < connection.window:
+        """Queues what the window allows. One batch is held ready, so that the last is known."""
+        while self._next is not None and self._unanswered < connection.window:
             if len(connection.out) > _CHUNK:
                 return
-            batch = next(self._batches, None)
-            if batch is None:
-                self._batches = None
-                return
-            connection.out += batch
+            connection.out += self._next
             self._unanswered += 1
+            self._next = next(self._batches, None)
 
     def _complete(self) -> bool:
         """Whether all that was asked is answered, so that only END is to come."""
-        return self._batches is None and self._unanswered == 0
+        return self._next is None and self._unanswered == 0
 
     def _handle(self, frame: Frame, ready: list[ColumnBlock]) -> None:
         self._answered_any = self._answered_any or frame.type != FrameType.WELCOME
@@ -267,7 +267,7 @@ class Request:
             block = ColumnBlock.decode(frame.payload)
             if block.nrows:
                 ready.append(block)
-            if frame.flags & LAST and self._call.batches:
+            if frame.flags & LAST:
                 self._answer()
         elif kind == FrameType.END:
             self._finish(End.decode(frame.payload))

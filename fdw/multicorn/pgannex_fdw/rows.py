@@ -2,7 +2,7 @@
 
 Multicorn takes a ready-made text for any type and parses it with the type's own input
 function; lists, dicts and numbers it spells itself, slowly or wrongly. So results are
-asked for as text (TEXT_RESULTS) and passed on as bytes where the database is UTF-8. The
+asked for as text (TEXT_RESULTS), and vectors are passed on as the bytes that came. The
 other encodings are accepted too, as the protocol demands.
 """
 
@@ -19,6 +19,8 @@ from pgannex_wire.values import ColumnBlock, RawColumn
 from pgannex_fdw.options import ColumnSpec
 
 Text = str | bytes | None
+_ASCII_ARRAYS = (values.FLOAT4_ARRAY, values.FLOAT8_ARRAY)
+"""Long, and read by an input function that refuses what is not ASCII: passed on as bytes."""
 _KNOWN_BINARY = frozenset({
     values.TEXT_OID, values.VARCHAR, values.JSON, values.JSONB, values.BOOL, values.BYTEA,
     values.INT2, values.INT4, values.INT8, values.FLOAT4, values.FLOAT8,
@@ -115,7 +117,20 @@ def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, utf8: bool) -> 
         texts = [_float_array(row) for row in values.unpack_floats(raw, nrows)]
     if column.oid == values.BYTEA:
         return [None if t is None else bytes.fromhex(t[2:].decode("ascii")) for t in texts]
-    return list(texts) if utf8 else [None if t is None else t.decode() for t in texts]
+    if utf8 and column.oid in _ASCII_ARRAYS:
+        return list(texts)
+    return [None if t is None else _checked(t, column) for t in texts]
+
+
+def _checked(raw: bytes, column: ColumnSpec) -> str:
+    """Text that Postgres may store: Multicorn checks nothing that comes from here."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise WireError("invalid_text", f'column "{column.name}" came with invalid UTF-8') from error
+    if "\0" in text:
+        raise WireError("invalid_text", f'column "{column.name}" came with a NUL character')
+    return text
 
 
 def _text_of_send(value: bytes | None, column: ColumnSpec) -> bytes | None:

@@ -108,7 +108,7 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
 
     def _scan(self, scan: ScanPlan, wanted: tuple[ColumnSpec, ...], request: Request) -> Iterator[Any]:
         cells, host = self._cells(scan), backend.current()
-        expected, came = (len(scan.elements) if scan.batch else None), 0
+        expected, came = self._expected(scan), 0
         try:
             for block in request.blocks():
                 if block is None:
@@ -125,6 +125,12 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
         finally:
             self._figures.add(request.end)
             self._forget(request)
+
+    def _expected(self, scan: ScanPlan) -> int | None:
+        """How many rows must come: one per input, where the table has an input that may be a batch."""
+        if scan.batch is not None:
+            return len(scan.elements)
+        return 1 if any(column.batch for column in self._spec.inputs) else None
 
     def _give_control(self, host: backend.Backend) -> Iterator[Any]:
         """One row that no qual lets pass; a cancel that is still there afterwards is ours."""
