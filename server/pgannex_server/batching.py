@@ -108,10 +108,10 @@ class Queue:
 
     def rejoin(self, job: Job, options: bytes) -> None:
         """The request's options became known later than the request: nothing was submitted yet."""
-        share = job.share
+        before = job.share
         self.leave(job)
-        age = self.join(job, options, share.lane, share.deadline)
-        age.age = share.age
+        share = self.join(job, options, before.lane, before.deadline)
+        share.age, share.paused = before.age, before.paused
 
     def submit(self, chunk: Chunk) -> None:
         """Texts of a request that has joined. May call `deliver` of others, never of its own."""
@@ -295,9 +295,7 @@ class Queue:
         self._prepare_soon()
 
     def _learn(self, batch: Batch, result: Result) -> None:
-        tokens = result.tokens
-        total = tokens[0] if len(tokens) == 1 else sum(tokens)
-        self.speed.learn(batch.cost, result.compute_ns / 1e9, total, batch.size)
+        self.speed.learn(batch.cost, result.compute_ns / 1e9, result.tokens, batch.size)
 
 
 def route(batch: Batch, result: Result) -> None:

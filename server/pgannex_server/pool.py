@@ -20,6 +20,7 @@ _WINDOW = 8
 """The pool holds texts for about this many batches: enough to find neighbours in length."""
 _MAX_TEXTS = 4096
 _MAX_BYTES = 16 << 20
+_MAX_POOLED = 2 * _MAX_TEXTS
 
 Item = tuple[int, int, "Chunk", int]
 """(estimated tokens, age, chunk, index in the chunk); ages are unique, so items sort."""
@@ -171,7 +172,7 @@ def _pool(
     share: Share, quota: int, cost_of: Callable[[int], int], next_age: Callable[[], int], added: list[Item]
 ) -> None:
     """Move texts from `pending` to `added` until the quota is reached."""
-    while share.pending and share.pooled < quota:
+    while share.pending and share.pooled < quota and len(share.oldest) < _MAX_POOLED:
         chunk, start = share.pending.popleft()
         texts = chunk.texts
         for i in range(start, len(texts)):
@@ -182,6 +183,6 @@ def _pool(
             added.append(item)
             share.oldest.append(item)
             share.pooled += item[0]
-            if share.pooled >= quota:
+            if share.pooled >= quota or len(share.oldest) >= _MAX_POOLED:
                 share.pending.appendleft((chunk, i + 1))
                 break

@@ -6,9 +6,12 @@ batch aims at and from what the last batches took.
 
 from __future__ import annotations
 
-_FIRST_BUDGET = 1024
+from collections.abc import Sequence
+
+_FIRST_BUDGET = 256
 _MIN_BUDGET = 64
 _DECAY = 0.8
+_TELLING_BYTES = 256
 
 
 class Speed:
@@ -27,14 +30,18 @@ class Speed:
         estimate = 2 + int(size * self.tokens_per_byte)
         return estimate if estimate < self.max_tokens else self.max_tokens
 
-    def learn(self, cost: int, seconds: float, tokens: int, size: int) -> None:
-        """A batch took `seconds`. Large batches weigh more: they show the engine's real pace."""
+    def learn(self, cost: int, seconds: float, tokens: Sequence[int], size: int) -> None:
+        """A batch of `size` bytes took `seconds`.
+
+        Large batches weigh more: they show the engine's real pace. Where a text was cut off
+        at the model's limit, nothing is learnt about tokens per byte.
+        """
         self._cost = self._cost * _DECAY + cost
         self._seconds = self._seconds * _DECAY + seconds
         if self._seconds > 0:
             self.budget = max(_MIN_BUDGET, min(1 << 20, int(self.target_s * self._cost / self._seconds)))
-        if size >= 256:
-            seen = min(2.0, max(0.02, tokens / size))
+        if size >= _TELLING_BYTES and max(tokens) < self.max_tokens:
+            seen = min(2.0, max(0.02, sum(tokens) / size))
             self.tokens_per_byte += 0.1 * (seen - self.tokens_per_byte)
 
     def seconds_for(self, cost: int) -> float:

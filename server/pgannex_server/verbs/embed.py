@@ -105,7 +105,8 @@ class Embed(Running):
             self.queue.rejoin(self, self._options_with(complete))
             held, self.held = self.held, []
             for rows in held:
-                self.queue.submit(rows)
+                if not self.closed:
+                    self.queue.submit(rows)
 
     def pause(self) -> None:
         if not self.closed:
