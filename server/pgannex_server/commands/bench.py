@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _configuration(state: State, weights: Path) -> str:
     text = default_configuration(state, test_models=True, demo=False)
+    text += '\n[models.echo-slow]\nengine = "echo"\n[models.echo-slow.options]\nsleep_ms = 2000\n'
     for engine in ENGINES:
         text += f'\n[models."minilm-{engine}"]\nsource = "{weights}"\nengine = "{engine}"\n'
     return text
