@@ -19,7 +19,6 @@
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
-#include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
@@ -120,6 +119,16 @@ put_hello(AnnexConnection *conn)
 					annex_to_utf8(application_name ? application_name : ""));
 }
 
+/*
+ * The socket of this backend's client. A Port begins with it in every version; its own
+ * header would need those of GSSAPI and OpenSSL, which not every machine has.
+ */
+static pgsocket
+client_socket(void)
+{
+	return MyProcPort == NULL ? PGINVALID_SOCKET : *(pgsocket *) MyProcPort;
+}
+
 static struct WaitEventSet *
 create_wait_set(pgsocket fd)
 {
@@ -133,8 +142,8 @@ create_wait_set(pgsocket fd)
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	/* Nobody should compute for a client that has gone; a parallel worker's leader looks. */
-	if (MyProcPort != NULL && WaitEventSetCanReportClosed())
-		AddWaitEventToSet(set, WL_SOCKET_CLOSED, MyProcPort->sock, NULL, NULL);
+	if (client_socket() != PGINVALID_SOCKET && WaitEventSetCanReportClosed())
+		AddWaitEventToSet(set, WL_SOCKET_CLOSED, client_socket(), NULL, NULL);
 	return set;
 }
 
