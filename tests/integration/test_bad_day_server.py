@@ -17,7 +17,7 @@ from backends import Statement, outcome_of, until, until_running
 
 Database = psycopg.Connection[tuple[Any, ...]]
 QUICK = "SELECT pgml.embed('echo', 'a')"
-LONG = """SELECT pgml.embed('echo', 'a', '{"sleep_ms": 600000}')"""
+LONG = """SELECT pgml.embed('echo', 'a', '{"sleep_ms": 15000}')"""
 STREAM = """SELECT count(*) FROM pgml.embed_rows(
     'echo', 'SELECT g, g::text FROM generate_series(1, 100000) AS g', '{"sleep_ms": 1000}')"""
 
