@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -25,14 +27,21 @@ from pgannex_wire.values import (
 )
 
 SLOW = {"sleep_ms": 600_000}
+# hang_s: a worker that nobody waits for any more is given up after a few seconds, for the next test
+MODELS = """
+[limits]
+hang_s = 4
+[models.slow]
+engine = "echo"
+[models.small]
+engine = "echo"
+options = { dimensions = 8 }
+"""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FramesServer]:
-    # a worker that nobody waits for any more is given up after a few seconds, for the next test
-    with serving(
-        '[limits]\nhang_s = 4\n[models.slow]\nengine = "echo"\n[models.small]\nengine = "echo"\noptions = {dimensions = 8}'
-    ) as made:
+    with serving(MODELS) as made:
         yield made
 
 
@@ -434,3 +443,33 @@ def test_anybody_else_is_only_who_the_kernel_says() -> None:
             boss.send(Open("control", SINGLE, 0, "postgres", '{"control": true}', args, (), wanted).encode())
             failure: Failure = boss.failure()
             assert (failure.code, failure.sqlstate) == ("not_permitted", "42501")
+
+
+# -- noise --------------------------------------------------------------------------------------------
+
+
+def test_noise_harms_nobody_else() -> None:
+    rng = random.Random(11)
+    good = [
+        Hello(1, 0, 1, "t", "d", "a").encode(),
+        embed_open("text"),
+        embed_open(None, flags=0, outputs=("key", "embedding")),
+        pack_frame(FrameType.BATCH, ColumnBlock(1, (pack_texts(["k"]), pack_texts(["t"]))).encode(), LAST, 0),
+        pack_frame(FrameType.DONE),
+        Part("0" * 64, b"data").encode(0, LAST),
+    ]
+    with serving() as server, server.client() as bystander:
+        for _ in range(400):
+            noise = bytearray(b"".join(rng.choices(good, k=rng.randrange(1, 6))))
+            if rng.random() < 0.5:
+                noise[:0] = good[0]
+            for _ in range(rng.randrange(6)):
+                noise[rng.randrange(len(noise))] = rng.randrange(256)
+            with Client(server.socket, hello=False) as client:
+                client.sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                    client.sock.send(bytes(noise))
+                    client.sock.recv(1 << 16)
+        bystander.embed("still served")
+        until("nothing is in flight", lambda: server.in_flight() == 0)
+        assert "Traceback" not in server.log.read_text()
