@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from pgannex_wire.errors import WireError, sqlstate_for
@@ -81,6 +82,10 @@ class Reader:
 def pack_text(text: str) -> bytes:
     raw = text.encode()
     return _U32.pack(len(raw)) + raw
+
+
+_pack_name = lru_cache(256)(pack_text)
+"""For the few names that every END carries."""
 
 
 def pack_value(value: bytes | None) -> bytes:
@@ -294,7 +299,7 @@ class End(NamedTuple):
 
     def encode(self) -> bytes:
         head = _END_HEAD.pack(self.rows, self.tokens, self.batches, self.queue_us, self.compute_us)
-        return pack_frame(FrameType.END, head + pack_text(self.engine) + pack_text(self.model))
+        return pack_frame(FrameType.END, head + _pack_name(self.engine) + _pack_name(self.model))
 
     @classmethod
     def decode(cls, payload: bytes) -> End:

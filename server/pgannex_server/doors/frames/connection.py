@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's are not registered as such
         self._transport = transport
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.uid, self.pid = self.door.peer_of(transport)
         self._trusted, self._user_role = self.door.trust(self.uid)
         if not self.door.welcome(self):
@@ -167,22 +168,13 @@ class Connection(asyncio.Protocol):
         self._verb = request.verb
         self._busy = True
         self._next_seq = 0
-        self._input_done = bool(flags & frame.SINGLE)
-        if self._single != self._input_done:
-            self._single = self._input_done
-            self._tune_writing()
+        self._single = self._input_done = bool(flags & frame.SINGLE)
         self.door.running[self] = None
         handle = self.service.start(request, self)
         if self._busy:
             self._handle = handle
             if self._paused:
                 handle.pause()
-
-    def _tune_writing(self) -> None:
-        """A scalar answer is written at once (a high-water mark of 0 makes uvloop do so); many
-        rows may gather, so that the engine does not wait for the client."""
-        if self._transport is not None:
-            self._transport.set_write_buffer_limits(high=0 if self._single else _HIGH_WATER)
 
     def _first_open(self, flags: int, payload: bytes) -> tuple[Cached | None, Request]:
         hello = self._hello
