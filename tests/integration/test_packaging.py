@@ -38,7 +38,8 @@ def test_every_module_is_in_the_wheel(names: set[str], tree: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", [
-    "sql/*.control", "sql/src/*.sql", "sql/upgrade/*.sql", "fdw/native/*.c", "fdw/native/*.h", "fdw/native/Makefile",
+    "sql/*.control", "sql/src/*.sql", "sql/upgrade/*.sql",
+    "fdw/native/*.c", "fdw/native/*.h", "fdw/native/Makefile",
     "tools/assemble_sql.py", "deploy/pgannex.service", "deploy/pgannex.toml",
 ])  # fmt: skip
 def test_what_install_needs_is_in_the_wheel(names: set[str], pattern: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_there_are_cases() -> None:
     assert len(CASES) > 20
 
 
-def test_output_says_which_host_ran(session: Session, record_property: pytest.RecordProperty) -> None:
+def test_output_says_which_host_ran(session: Session, record_property: Callable[[str, object], None]) -> None:
     record_property("host", "multicorn stand-in")
     assert type(session).__module__ == "stand_in"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import tomllib
@@ -52,7 +53,7 @@ def test_a_probe_chooses_the_build_of_torch(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_a_compiler_zig_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(layers.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert "zig" in layers.wanted("run", LOCKS)
 
 
