@@ -22,16 +22,14 @@ from pgannex_server.engines import cache, probe
 from pgannex_server.engines.base import EmbedOptions, ModelInfo, ModelSpec
 from pgannex_server.engines.encoder import graphs, recipe, tokens
 from pgannex_server.engines.encoder.base import CPU_BUDGET, EncoderEngine, Loaded, budget_of
-from pgannex_server.engines.encoder.batches import Ids, padded
+from pgannex_server.engines.encoder.batches import Inputs, Layout, Padded
+from pgannex_server.engines.encoder.packing import Packed
 from pgannex_server.engines.encoder.samples import SAMPLES, TRUSTED_COSINE, least_cosine
 from pgannex_server.engines.encoder.vectors import Floats
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-LONE_STEP = 16
-"""A text alone is padded to a multiple of this: the plugin prepares again for each new
-shape, which costs a short text more than the padding does."""
 
 
 class OpenVinoEngine(EncoderEngine):
@@ -57,10 +55,8 @@ class OpenVinoEngine(EncoderEngine):
         with tempfile.TemporaryDirectory(prefix="pgannex-") as passing:
             return self._load(spec, graphs.graph_folder(spec, Path(passing)), None)
 
-    def forward(self, ids: Ids, mask: Ids, pooled: Ids) -> Floats:
-        if len(ids) == 1:
-            ids, mask, pooled = (_widened(matrix, self.most) for matrix in (ids, mask, pooled))
-        self.request.infer([ids, mask, pooled][: self.inputs], share_inputs=True, share_outputs=True)
+    def forward(self, inputs: Inputs) -> Floats:
+        self.request.infer(list(inputs), share_inputs=True, share_outputs=True)
         vectors: Floats = self.request.get_output_tensor(0).data
         return vectors
 
@@ -72,8 +68,8 @@ class OpenVinoEngine(EncoderEngine):
         text_ids = tokens.restore(folder)
         self.core = ov.Core()
         graph = self.core.read_model(str(folder / "model.xml"))
-        self.inputs, self.most = len(graph.inputs), text_ids.facts.max_tokens
-        self.loaded = Loaded(own, text_ids, facts.dimensions, budget_of(spec, CPU_BUDGET))
+        layout = _layout(facts, own, text_ids.facts)
+        self.loaded = Loaded(own, text_ids, layout, facts.dimensions, budget_of(spec, CPU_BUDGET))
         threads = spec.threads or probe.cores()
         dtype = self._choose(spec, graph, threads, folder if kept else None)
         self.request = self._request(graph, dtype, threads)
@@ -83,7 +79,7 @@ class OpenVinoEngine(EncoderEngine):
             device="cpu",
             dtype=dtype,
             dimensions=min(own.truncate or facts.dimensions, facts.dimensions),
-            max_tokens=self.most,
+            max_tokens=text_ids.facts.max_tokens,
             memory_bytes=facts.weight_bytes * (3 if dtype == "bfloat16" else 2) // 2,
             pooling=" + ".join(own.pooling),
             prompts=tuple(own.prompts),
@@ -111,8 +107,7 @@ class OpenVinoEngine(EncoderEngine):
     def _gain(self, graph: Any, threads: int) -> float:
         """Time in float32 over time in bfloat16; 0 if this model's vectors drift in it."""
         found = self.loaded.tokens.of(SAMPLES)
-        ids, mask = padded(found, max(map(len, found)), self.loaded.tokens.facts.pad_id)
-        inputs = [ids, mask, mask][: self.inputs]
+        inputs = list(next(self.loaded.layout.batches(found, CPU_BUDGET)).inputs)
         took, results = [], []
         for dtype in ("float32", "bfloat16"):
             request = self._request(graph, dtype, threads)
@@ -126,14 +121,14 @@ class OpenVinoEngine(EncoderEngine):
         return took[0] / took[1]
 
 
-def _seconds(request: Any, inputs: list[Ids]) -> float:
+def _layout(facts: graphs.Facts, own: recipe.Recipe, of_tokens: tokens.TokenFacts) -> Layout:
+    """What the graph takes."""
+    if facts.packed_from is None:
+        return Padded(of_tokens.pad_id, of_tokens.max_tokens)
+    return Packed(of_tokens.pad_id, facts.packed_from, own.pooling[0])
+
+
+def _seconds(request: Any, inputs: list[Any]) -> float:
     start = time.perf_counter()
     request.infer(inputs)
     return time.perf_counter() - start
-
-
-def _widened(matrix: Ids, most: int) -> Ids:
-    """Padded with zeros, which is any id under a mask of 0, to the next LONE_STEP."""
-    width = matrix.shape[1]
-    wide = min(-(-width // LONE_STEP) * LONE_STEP, max(most, width))
-    return matrix if wide == width else np.pad(matrix, ((0, 0), (0, wide - width)))

@@ -19,7 +19,7 @@ from pgannex_server.engines import cache, probe
 from pgannex_server.engines.base import EmbedOptions, EngineError, ModelInfo, ModelSpec
 from pgannex_server.engines.encoder import network, recipe, tokens
 from pgannex_server.engines.encoder.base import CPU_BUDGET, CUDA_BUDGET, EncoderEngine, Loaded, budget_of
-from pgannex_server.engines.encoder.batches import Ids, padded
+from pgannex_server.engines.encoder.batches import Inputs, Padded
 from pgannex_server.engines.encoder.network import Network
 from pgannex_server.engines.encoder.samples import SAMPLES, TRUSTED_COSINE, least_cosine
 from pgannex_server.engines.encoder.vectors import Floats
@@ -45,22 +45,22 @@ class TorchEngine(EncoderEngine):
         config = network.configuration(self.recipe, spec.trust_remote_code)
         text_ids = tokens.load(self.recipe, config, spec.trust_remote_code)
         self.network = self._network(spec, config, text_ids, threads)
+        layout = network.layout_of(self.recipe, config, text_ids.facts)
+        self.serving = network.fitting(self.network, layout)
         budget = CUDA_BUDGET if self.device.type == "cuda" else CPU_BUDGET
         dimensions = network.dimensions(self.network)
-        self.loaded = Loaded(self.recipe, text_ids, dimensions, budget_of(spec, budget))
+        self.loaded = Loaded(self.recipe, text_ids, layout, dimensions, budget_of(spec, budget))
         self.embed(SAMPLES, EmbedOptions())
         return self._info()
 
-    def forward(self, ids: Ids, mask: Ids, pooled: Ids) -> Floats:
-        device = self.device
+    def forward(self, inputs: Inputs) -> Floats:
         with torch.inference_mode():
-            ids_, mask_ = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-            pooled_ = mask_ if pooled is mask else torch.from_numpy(pooled).to(device)
-            vectors: Floats = self.network(ids_, mask_, pooled_).cpu().numpy()
+            tensors = [torch.from_numpy(matrix).to(self.device) for matrix in inputs]
+            vectors: Floats = self.serving(*tensors).cpu().numpy()
         return vectors
 
     def close(self) -> None:
-        del self.network
+        del self.network, self.serving
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -133,8 +133,7 @@ def device_of(spec: ModelSpec) -> torch.device:
 
 def sample_vectors(net: Network, text_ids: tokens.Tokens) -> Floats:
     """The vectors of the samples, unnormalised."""
-    found = text_ids.of(SAMPLES)
-    ids, mask = padded(found, max(map(len, found)), text_ids.facts.pad_id)
+    found, facts = text_ids.of(SAMPLES), text_ids.facts
+    inputs = Padded(facts.pad_id, facts.max_tokens).inputs(found, max(map(len, found)))
     with torch.inference_mode():
-        ids_, mask_ = torch.from_numpy(ids), torch.from_numpy(mask)
-        return np.asarray(net(ids_, mask_, mask_).numpy(), dtype=np.float32)
+        return np.asarray(net(*map(torch.from_numpy, inputs)).numpy(), dtype=np.float32)

@@ -1,8 +1,7 @@
 """An encoder engine but for its forward pass: texts in, finished vectors out.
 
 Checks the options of a call, resolves the prompt, tokenizes, cuts micro-batches, calls
-`forward` on each and puts the rows back in order. Texts that occur twice in a call are
-computed once. An engine adds `load` and `forward`.
+`forward` on each and puts the rows back in order. An engine adds `load` and `forward`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgannex_server.engines.base import EmbedOptions, EmbedResult, Engine, EngineError, ModelSpec
-from pgannex_server.engines.encoder.batches import Ids, MicroBatch, micro_batches
+from pgannex_server.engines.encoder.batches import Inputs, Layout
 from pgannex_server.engines.encoder.recipe import Recipe
 from pgannex_server.engines.encoder.tokens import Tokens
 from pgannex_server.engines.encoder.vectors import Floats, finish
@@ -31,6 +30,7 @@ class Loaded:
 
     recipe: Recipe
     tokens: Tokens
+    layout: Layout
     dimensions: int
     budget: int
 
@@ -41,29 +41,21 @@ class EncoderEngine(Engine):
     loaded: Loaded
 
     @abstractmethod
-    def forward(self, ids: Ids, mask: Ids, pooled: Ids) -> Floats:
-        """One vector per row before the last normalisation, float32. `pooled` masks what
-        is pooled; it is `mask` itself unless the prompt is left out."""
+    def forward(self, inputs: Inputs) -> Floats:
+        """One vector per text of a batch before the last normalisation, float32."""
 
     def embed(self, texts: Sequence[str], options: EmbedOptions) -> EmbedResult:
         prompt, dimensions, normalize = self._checked(options)
-        unique = list(dict.fromkeys(texts))
-        ids = self.loaded.tokens.of([prompt + text for text in unique] if prompt else unique)
+        ids = self.loaded.tokens.of([prompt + text for text in texts] if prompt else texts)
         vectors = self._vectors(ids, prompt, dimensions, normalize)
-        counts = [len(of_text) for of_text in ids]
-        if len(unique) < len(texts):
-            place = {text: row for row, text in enumerate(unique)}
-            rows = [place[text] for text in texts]
-            vectors, counts = vectors[rows], [counts[row] for row in rows]
-        return EmbedResult(vectors.tobytes(), dimensions, counts)
+        return EmbedResult(vectors.tobytes(), dimensions, [len(of_text) for of_text in ids])
 
     def _vectors(self, ids: list[list[int]], prompt: str, dimensions: int, normalize: bool) -> Floats:
         loaded = self.loaded
         skipped = loaded.tokens.of_prompt(prompt) if prompt and not loaded.recipe.include_prompt else 0
         out = np.empty((len(ids), dimensions), dtype="<f4")
-        for batch in micro_batches(ids, loaded.budget, loaded.tokens.facts.pad_id):
-            raw = self.forward(batch.ids, batch.mask, _pooled(batch, skipped))
-            out[batch.rows] = finish(raw, dimensions, normalize)
+        for batch in loaded.layout.batches(ids, loaded.budget, skipped):
+            out[batch.rows] = finish(self.forward(batch.inputs), dimensions, normalize)
         return out
 
     def _checked(self, options: EmbedOptions) -> tuple[str, int, bool]:
@@ -98,14 +90,6 @@ class EncoderEngine(Engine):
                 "bad_argument", f'the model has no prompt "{name}"', hint=f"its prompts: {known}"
             )
         return recipe.prompts[name]
-
-
-def _pooled(batch: MicroBatch, skipped: int) -> Ids:
-    if not skipped:
-        return batch.mask
-    pooled = batch.mask.copy()
-    pooled[:, :skipped] = 0
-    return pooled
 
 
 def budget_of(spec: ModelSpec, default: int) -> int:

@@ -8,7 +8,9 @@ hundreds of megabytes that a worker should not keep for its whole life.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -18,18 +20,20 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pgannex_server.engines.base import EngineError
 from pgannex_server.engines.encoder import network, recipe, tokens
-from pgannex_server.engines.encoder.batches import padded
+from pgannex_server.engines.encoder.batches import Inputs, Padded
 from pgannex_server.engines.encoder.network import Network
-from pgannex_server.engines.encoder.recipe import Recipe, refusal
+from pgannex_server.engines.encoder.packing import Packed
+from pgannex_server.engines.encoder.recipe import refusal
 from pgannex_server.engines.encoder.samples import SAMPLES, least_cosine
 from pgannex_server.engines.encoder.vectors import Floats
 
 SAME = 0.9999
 """The graph in float32 must agree with torch in float32 to this cosine."""
+_PR_SET_PDEATHSIG = 1
 _CONVERTING = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError)
 """What a trace of foreign code, or OpenVINO's frontend, raises when it cannot go on."""
 
@@ -43,18 +47,6 @@ class Request:
     trust_remote_code: bool
 
 
-class _SamePool(nn.Module):
-    """Pools all tokens of a text: the graph has one mask."""
-
-    def __init__(self, net: Network) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        vectors: Tensor = self.net(input_ids, attention_mask, attention_mask)
-        return vectors
-
-
 def convert(request: Request) -> None:
     """Write graph, tokenizer and facts. Raises EngineError(load_failed)."""
     target, wanted = Path(request.target), recipe.read(Path(request.source))
@@ -63,53 +55,63 @@ def convert(request: Request) -> None:
     net = network.build(wanted, config, torch.float32, request.trust_remote_code)
     if not tokens.save(text_ids, target):
         raise refusal("the tokenizer of this model is written in Python", hint='use engine = "torch"')
+    layout = network.layout_of(wanted, config, text_ids.facts)
     try:
-        graph = _graph(wanted, net)
-        _compare(graph, net, text_ids)
+        graph = _graph(network.fitting(net, layout), isinstance(layout, Packed))
+        _compare(graph, layout, net, text_ids)
     except _CONVERTING as err:
         raise refusal(
             f"OpenVINO cannot convert {request.source}: {err}", hint='use engine = "torch"'
         ) from err
     ov.save_model(graph, str(target / "model.xml"), compress_to_fp16=False)
-    facts = {"dimensions": network.dimensions(net), "weight_bytes": network.size(net)}
+    facts = {
+        "dimensions": network.dimensions(net),
+        "weight_bytes": network.size(net),
+        "packed_from": layout.first_position if isinstance(layout, Packed) else None,
+    }
     (target / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _graph(wanted: Recipe, net: Network) -> Any:
-    """The traced network with both dimensions of its inputs left open."""
-    names = ["input_ids", "attention_mask"] + ([] if wanted.include_prompt else ["pooled"])
-    module: nn.Module = _SamePool(net) if wanted.include_prompt else net
+def _graph(module: nn.Module, is_packed: bool) -> Any:
+    """The traced network with all dimensions of its inputs left open."""
     ids = torch.ones((2, 9), dtype=torch.int64)
-    mask = torch.ones((2, 9), dtype=torch.int64)
-    mask[1, 6:] = 0
-    example = (ids, mask) if wanted.include_prompt else (ids, mask, mask)
-    shapes = [(name, [-1, -1], ov.Type.i64) for name in names]
+    part = torch.ones((2, 9), dtype=torch.int64)
+    part[1, 6:] = 0
+    example = (ids, ids.clone(), part, torch.rand((3, 18))) if is_packed else (ids, part, part.clone())
+    names = (
+        ("input_ids", "position_ids", "segments", "weights")
+        if is_packed
+        else ("input_ids", "attention_mask", "pooled")
+    )
+    shapes = [(name, [-1, -1], ov.Type.f32 if name == "weights" else ov.Type.i64) for name in names]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # every tracer warning; `_compare` finds what it cost
         return ov.convert_model(module, example_input=example, input=shapes)
 
 
-def _compare(graph: Any, net: Network, text_ids: tokens.Tokens) -> None:
+def _compare(graph: Any, layout: Padded | Packed, net: Network, text_ids: tokens.Tokens) -> None:
     """A trace can freeze a branch that depends on shapes: run other shapes and compare."""
     compiled = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    padded = Padded(text_ids.facts.pad_id, text_ids.facts.max_tokens)
     for texts in (SAMPLES, SAMPLES[:1], SAMPLES[2:]):
-        found = text_ids.of(texts)
-        ids, mask = padded(found, max(map(len, found)), text_ids.facts.pad_id)
-        inputs = [ids, mask, mask][: len(graph.inputs)]
-        close = least_cosine(np.asarray(compiled(inputs)[0]), _vectors(net, ids, mask))
-        if close < SAME:
-            raise ValueError(f"its vectors differ from torch's, cosine {close:.5f}")
+        for batch in layout.batches(text_ids.of(texts), 64):
+            found = text_ids.of([texts[row] for row in batch.rows])
+            truth = _vectors(net, padded.inputs(found, max(map(len, found))))
+            close = least_cosine(np.asarray(compiled(list(batch.inputs))[0]), truth)
+            if close < SAME:
+                raise ValueError(f"its vectors differ from torch's, cosine {close:.5f}")
 
 
-def _vectors(net: Network, ids: Any, mask: Any) -> Floats:
+def _vectors(net: Network, inputs: Inputs) -> Floats:
     with torch.inference_mode():
-        mask_ = torch.from_numpy(mask)
-        vectors: Floats = net(torch.from_numpy(ids), mask_, mask_).numpy()
+        vectors: Floats = net(*map(torch.from_numpy, inputs)).numpy()
     return vectors
 
 
 def main() -> int:
-    """Answer {} or {"error": {…}} on standard output."""
+    """Answer {} or {"error": {…}} on standard output. Ends with the worker that asked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answer: dict[str, object] = {}
     try:
         convert(Request(**json.load(sys.stdin)))

@@ -22,17 +22,22 @@ from pathlib import Path
 from pgannex_server.engines.base import ModelSpec
 from pgannex_server.engines.encoder.recipe import refusal
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when what `convert` writes changes."""
 _TOOLS = ("openvino", "transformers", "tokenizers", "torch")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `convert` found out about a model."""
+    """What `convert` found out about a model.
+
+    `packed_from`: the graph takes packed texts, whose positions begin with this number;
+    None: it takes padded ones.
+    """
 
     dimensions: int
     weight_bytes: int
+    packed_from: int | None = None
 
 
 def graph_folder(spec: ModelSpec, cache: Path) -> Path:

@@ -13,8 +13,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from pgannex_server.engines.encoder.batches import Padded
+from pgannex_server.engines.encoder.packing import LINEAR, Packed
 from pgannex_server.engines.encoder.pooling import Pooling, heads
 from pgannex_server.engines.encoder.recipe import Recipe, refusal
+from pgannex_server.engines.encoder.tokens import TokenFacts
 
 _ENCODERS = {
     "t5": "T5EncoderModel",
@@ -22,6 +25,9 @@ _ENCODERS = {
     "umt5": "UMT5EncoderModel",
     "longt5": "LongT5EncoderModel",
 }
+_PACKABLE = {"bert": False, "roberta": True, "xlm-roberta": True, "camembert": True}
+"""Architectures that take positions and a mask per pair of tokens from outside, and whether
+their positions begin behind the padding's id."""
 _LOADING = (
     OSError, ValueError, ImportError, KeyError, RuntimeError, AttributeError, TypeError, SafetensorError,
 )  # fmt: skip
@@ -41,6 +47,34 @@ class Network(nn.Module):
         hidden = self.body(input_ids=input_ids, attention_mask=attention_mask)[0]
         vectors: Tensor = self.heads(self.pooling(hidden.float(), attention_mask, pooled))
         return vectors
+
+
+class PackedNetwork(nn.Module):
+    """(ids, positions, segments, weights) → one float32 vector per row of weights."""
+
+    def __init__(self, net: Network) -> None:
+        super().__init__()
+        self.body = net.body
+        self.heads = net.heads
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor, segments: Tensor, weights: Tensor) -> Tensor:
+        mask = (segments.unsqueeze(2) == segments.unsqueeze(1)).unsqueeze(1)
+        hidden = self.body(input_ids=input_ids, position_ids=position_ids, attention_mask=mask)[0]
+        vectors: Tensor = self.heads(weights @ hidden.float().reshape(-1, hidden.shape[-1]))
+        return vectors
+
+
+def layout_of(recipe: Recipe, config: Any, facts: TokenFacts) -> Padded | Packed:
+    """Packed where the architecture and the pooling allow it, else padded."""
+    first = _PACKABLE.get(config.model_type)
+    if first is None or recipe.pooling[0] not in LINEAR or len(recipe.pooling) > 1:
+        return Padded(facts.pad_id, facts.max_tokens)
+    return Packed(facts.pad_id, (config.pad_token_id or 0) + 1 if first else 0, recipe.pooling[0])
+
+
+def fitting(net: Network, layout: Padded | Packed) -> Network | PackedNetwork:
+    """`net` in the form that takes the layout's inputs."""
+    return net if isinstance(layout, Padded) else PackedNetwork(net).eval()
 
 
 def configuration(recipe: Recipe, trust_remote_code: bool) -> Any:
