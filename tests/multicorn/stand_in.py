@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import types
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,6 +138,9 @@ class FakeBackend:
 
     def client_is_there(self) -> bool:
         return not self.client_gone
+
+    def real_array_text(self, floats: bytes) -> bytes:
+        return ("{" + ",".join(map(repr, array("f", floats))) + "}").encode()
 
     def shielded(self, call: Callable[[], None]) -> None:
         call()

@@ -10,12 +10,15 @@ held while one runs. Outside a backend `install` puts a stand-in in its place.
 from __future__ import annotations
 
 import os
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from pgannex_wire.errors import WireError
+from pgannex_wire.values import FLOAT4
 
 DEFAULT_SOCKET = "/run/pgannex/pgannex.sock"
 INTERACTIVE_TIMEOUT_MS = 60_000
@@ -24,6 +27,8 @@ _POSTGRES_EPOCH = 946_684_800
 _PG_UTF8 = 6
 _PGC_SIGHUP = 2
 _PLACEHOLDER = 0x0080
+_ARRAY_OUT = 751  # oid of the function array_out, which never changes
+_ARRAY_HEAD = struct.Struct("=IiiIii")
 _UNITS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -43,6 +48,7 @@ class Backend(Protocol):
     def interrupted(self) -> bool: ...
     def cancelled(self) -> bool: ...
     def client_is_there(self) -> bool: ...
+    def real_array_text(self, floats: bytes) -> bytes: ...
     def shielded(self, call: Callable[[], None]) -> None: ...
 
 
@@ -66,6 +72,7 @@ class _Postgres:
         self._privileged = _function(lib.has_privs_of_role, c_bool, c_uint, c_uint)
         self._database_name = _function(lib.get_database_name, c_char_p, c_uint)
         self._option = _function(lib.GetConfigOption, c_char_p, c_char_p, c_bool, c_bool)
+        self._output = _function(lib.OidOutputFunctionCall, c_char_p, c_uint, ctypes.c_void_p)
         self._check_connection = _function(lib.pq_check_connection, c_bool)
         self._started_us = _function(lib.GetCurrentStatementStartTimestamp, ctypes.c_int64)
         self.utf8 = _function(lib.GetDatabaseEncoding, c_int)() == _PG_UTF8
@@ -168,10 +175,22 @@ class _Postgres:
         """Whether the client's socket is still open; Postgres itself does not look meanwhile."""
         return bool(self._check_connection())
 
+    def real_array_text(self, floats: bytes) -> bytes:
+        """The text form of a real[]: Postgres's own array_out spells four times as fast as Python."""
+        text: bytes = self._output(_ARRAY_OUT, _real_array(floats))
+        return text
+
     def shielded(self, call: Callable[[], None]) -> None:
         """Runs `call` while no interrupt can fire: a report to the client looks for them."""
         with self._held():
             call()
+
+
+def _real_array(floats: bytes) -> bytes:
+    """A real[] of one dimension as it lies in memory: length, dimensions, no NULLs, type, bound."""
+    size = _ARRAY_HEAD.size + len(floats)
+    length = size << 2 if sys.byteorder == "little" else size
+    return _ARRAY_HEAD.pack(length, 1, 0, FLOAT4, len(floats) // 4, 1) + floats
 
 
 def _function(symbol: Any, result: Any, *arguments: Any) -> Any:

@@ -2,12 +2,13 @@
 
 Multicorn takes a ready-made text for any type and parses it with the type's own input
 function; lists, dicts and numbers it spells itself, slowly or wrongly. So results are
-asked for as text (TEXT_RESULTS), and vectors are passed on as the bytes that came. The
-other encodings are accepted too, as the protocol demands.
+asked for as text (TEXT_RESULTS), except vectors, which Postgres itself spells here. All
+encodings are accepted, as the protocol demands.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from pgannex_wire import values
 from pgannex_wire.errors import WireError
 from pgannex_wire.values import ColumnBlock, RawColumn
 
+from pgannex_fdw.backend import Backend
 from pgannex_fdw.options import ColumnSpec
 
 Text = str | bytes | None
@@ -85,7 +87,7 @@ def batch_texts(elements: Sequence[Any], column: ColumnSpec) -> list[bytes]:
 
 
 def result_rows(
-    block: ColumnBlock, wanted: Sequence[ColumnSpec], cells: Sequence[Any], utf8: bool
+    block: ColumnBlock, wanted: Sequence[ColumnSpec], cells: Sequence[Any], host: Backend
 ) -> Iterator[tuple[Any, ...]]:
     """The block's rows as sequences in the order of the table's columns.
 
@@ -99,11 +101,20 @@ def result_rows(
         )
     sources: list[Any] = [islice(cell, block.nrows) for cell in cells]
     for column, raw in zip(wanted, block.columns, strict=True):
-        sources[column.number] = column_texts(raw, column, block.nrows, utf8)
+        sources[column.number] = column_texts(raw, column, block.nrows, host)
     return zip(*sources, strict=True)
 
 
-def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, utf8: bool) -> list[Text]:
+def wants_text(wanted: Sequence[ColumnSpec]) -> bool:
+    """Whether to ask the server for text. Vectors are spelled here, where Postgres helps.
+
+    The server would do it in Python, on the one thread that serves every backend.
+    """
+    oids = {column.oid for column in wanted}
+    return values.FLOAT4_ARRAY not in oids or not oids <= _KNOWN_BINARY | {values.FLOAT4_ARRAY}
+
+
+def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, host: Backend) -> list[Text]:
     """One result column, a text per row; bytes where Multicorn may store them as they are."""
     if raw.encoding == values.TEXT:
         texts = values.split_values(raw, nrows)
@@ -114,10 +125,10 @@ def column_texts(raw: RawColumn, column: ColumnSpec, nrows: int, utf8: bool) -> 
             values.encode_value(c, column.oid, True) for c in values.unpack_fixed(raw, column.oid, nrows)
         ]
     else:
-        texts = [_float_array(row) for row in values.unpack_floats(raw, nrows)]
+        texts = [_float_array(row, host) for row in values.unpack_floats(raw, nrows)]
     if column.oid == values.BYTEA:
         return [None if t is None else bytes.fromhex(t[2:].decode("ascii")) for t in texts]
-    if utf8 and column.oid in _ASCII_ARRAYS:
+    if host.utf8 and column.oid in _ASCII_ARRAYS:
         return list(texts)
     return [None if t is None else _checked(t, column) for t in texts]
 
@@ -140,7 +151,11 @@ def _text_of_send(value: bytes | None, column: ColumnSpec) -> bytes | None:
     return values.encode_value(values.decode_value(value, column.oid), column.oid, True)
 
 
-def _float_array(row: Any) -> bytes | None:
+def _float_array(row: array[float] | None, host: Backend) -> bytes | None:
     if row is None:
         return None
+    if not row:
+        return b"{}"
+    if row.typecode == "f":
+        return host.real_array_text(row.tobytes())
     return ("{" + ",".join(map(repr, row)) + "}").encode()

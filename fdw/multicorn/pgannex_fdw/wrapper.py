@@ -90,7 +90,8 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
         spec, host = self._spec, backend.current()
         deadline_ms = _deadline_ms(host, spec.bulk)
         # Never UNORDERED: the rows of a batch are told apart by their order alone.
-        flags = TEXT_RESULTS | (BULK if spec.bulk else 0) | (0 if scan.batch else SINGLE)
+        flags = (BULK if spec.bulk else 0) | (0 if scan.batch else SINGLE)
+        flags |= TEXT_RESULTS if rows.wants_text(wanted) else 0
         opening = Open(
             spec.verb,
             flags,
@@ -117,7 +118,7 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
                 came += block.nrows
                 if expected is not None and came > expected:
                     break
-                yield from rows.result_rows(block, wanted, cells, host.utf8)
+                yield from rows.result_rows(block, wanted, cells, host)
             if expected is not None and came != expected:
                 raise WireError("protocol_violation", f"{came} rows came for {expected} inputs")
         except WireError as error:
