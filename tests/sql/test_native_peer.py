@@ -1,0 +1,201 @@
+"""The native host against a server that misbehaves: one error with the right code, and on.
+
+tests/fake_server.py gives each behaviour by the name of the model. For this module the
+cluster's socket setting points at it, once with socket buffers of the usual size and once
+with tiny ones. The Multicorn host has the same tests in tests/multicorn.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+Database = psycopg.Connection[tuple[Any, ...]]
+FAKE = Path(__file__).resolve().parents[1] / "fake_server.py"
+BUFFERS = {"usual": 0, "tiny": 4096}
+ONE = "SELECT tokens FROM pgml.embedding WHERE model = %s AND input = 'a b'"
+ARRAY = "SELECT input, tokens FROM pgml.embedding WHERE model = %s AND input = ANY (%s)"
+MANY = [f"word {n}" for n in range(3000)]
+
+
+def _point_at(stack: Any, path: str) -> None:
+    with stack.connect() as db:
+        change = f"SET pgannex.socket = '{path}'" if path else "RESET pgannex.socket"
+        db.execute(f"ALTER SYSTEM {change}")
+        before = db.execute("SHOW pgannex.socket").fetchone()
+        db.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + 30
+        while time.monotonic() < until and _shown(stack) == before:
+            time.sleep(0.02)
+
+
+def _shown(stack: Any) -> tuple[object, ...] | None:
+    with stack.connect() as db:
+        shown: tuple[object, ...] | None = db.execute("SHOW pgannex.socket").fetchone()
+        return shown
+
+
+@pytest.fixture(scope="module", params=BUFFERS)
+def peer(stack: Any, host: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The fake server, where the cluster's backends look for theirs."""
+    if host != "native":
+        pytest.skip("the Multicorn host meets the fake server in tests/multicorn")
+    path = stack.frames_socket.parent / f"fake-{request.param}.sock"
+    server = subprocess.Popen([sys.executable, str(FAKE), str(path), str(BUFFERS[request.param])])
+    try:
+        until = time.monotonic() + 30
+        while not path.is_socket() and time.monotonic() < until:
+            time.sleep(0.02)
+        _point_at(stack, str(path))
+        yield
+    finally:
+        _point_at(stack, "")
+        server.terminate()
+        server.wait()
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def session(peer: None, connect: Callable[..., Database]) -> Database:
+    return connect(autocommit=True)
+
+
+BROKEN = {
+    "garbage": "08P01",
+    "huge": "08P01",
+    "bad_block": "08P01",
+    "early_end": "08P01",
+    "cut": "08006",
+    "gone": "08006",
+    "failing": "53000",
+    "odd_state": "XX000",
+}
+
+
+@pytest.mark.parametrize("model", BROKEN)
+@pytest.mark.parametrize("form", ["one", "array"])
+def test_one_error_and_the_session_goes_on(session: Database, model: str, form: str) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        session.execute(ONE if form == "one" else ARRAY, [model] if form == "one" else [model, MANY])
+    allowed = {BROKEN[model]}
+    if model == "bad_block" and form == "array":
+        allowed.add("08006")  # the peer closes while batches are on their way: that may be seen first
+    assert caught.value.diag.sqlstate in allowed
+    assert (caught.value.diag.message_detail or "").startswith("code: ")
+    assert session.execute(ONE, ["proper"]).fetchall() == [(2,)]
+
+
+def test_everything_in_an_error_arrives(session: Database) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        session.execute(ONE, ["failing"])
+    diag = caught.value.diag
+    assert diag.message_primary == "the queue is full: 512 requests"
+    assert diag.message_detail == "code: overloaded\nnaïve 🐘"
+    assert diag.message_hint == "try again"
+
+
+@pytest.mark.parametrize("model", ["extra_rows", "fewer_rows"])
+def test_rows_that_do_not_match_the_inputs_are_refused(session: Database, model: str) -> None:
+    with pytest.raises(psycopg.errors.ProtocolViolation):
+        session.execute(ARRAY, [model, ["a", "b"]])
+
+
+def test_text_that_is_not_utf8_is_refused(session: Database) -> None:
+    with pytest.raises(psycopg.errors.CharacterNotInRepertoire):
+        session.execute("SELECT error FROM pgml.embedding WHERE model = 'bad_text' AND input = 'a'")
+
+
+@pytest.mark.parametrize("model", ["proper", "bytewise", "split_rows", "slow_reader"])
+def test_however_the_bytes_come_the_rows_are_whole(session: Database, model: str) -> None:
+    texts = ["a b", "c", "", "d e f"] if model in ("bytewise", "split_rows") else MANY
+    rows = session.execute(ARRAY, [model, texts]).fetchall()
+    assert rows == [(text, len(text.split())) for text in texts]
+
+
+def test_large_texts_pass_small_buffers_both_ways(session: Database) -> None:
+    texts = ["x " * 500_000, "y", "z " * 700_000]
+    rows = session.execute(
+        "SELECT length(input), tokens FROM pgml.embedding WHERE model = 'slow_reader' AND input = ANY (%s)",
+        [texts],
+    ).fetchall()
+    assert rows == [(1_000_000, 500_000), (1, 1), (1_400_000, 700_000)]
+
+
+def test_rows_of_a_query_go_out_while_results_come_back(session: Database) -> None:
+    query = "SELECT n, repeat('word ', n % 300) FROM generate_series(1, 5000) AS n"
+    found = session.execute(
+        "SELECT count(*), count(DISTINCT key), sum(tokens) FROM pgml.embedding_rows"
+        " WHERE model = 'slow_reader' AND query = %s",
+        [query],
+    ).fetchone()
+    assert found == (5000, 5000, sum(n % 300 for n in range(1, 5001)))
+
+
+def test_notices_come_at_their_level(session: Database) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+    session.add_notice_handler(lambda diag: seen.append((diag.severity_nonlocalized, diag.message_primary)))
+    session.execute("SET client_min_messages = debug1")
+    assert session.execute(ONE, ["noticing"]).fetchall() == [(2,)]
+    wanted = [("DEBUG", 0), ("INFO", 1), ("NOTICE", 2), ("WARNING", 3), ("WARNING", 9)]
+    assert [pair for pair in seen if pair[1] and pair[1].startswith("level")] == [
+        (severity, f"level {level}") for severity, level in wanted
+    ]
+
+
+def test_an_idle_connection_that_died_is_opened_again(session: Database) -> None:
+    for _ in range(3):
+        assert session.execute(ONE, ["then_close"]).fetchall() == [(2,)]
+        assert session.execute(ARRAY, ["then_close", ["a", "b c"]]).fetchall() == [("a", 1), ("b c", 2)]
+
+
+@pytest.mark.parametrize("model", ["silent", "beating"])
+def test_a_deadline_ends_what_the_server_does_not(session: Database, model: str) -> None:
+    session.execute("SET pgannex.timeout = '300ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled) as caught:
+        session.execute(ONE, [model])
+    assert caught.value.diag.message_detail == "code: deadline"
+
+
+def test_a_silent_server_is_noticed(session: Database) -> None:
+    with pytest.raises(psycopg.errors.ConnectionFailure) as caught:
+        session.execute(ONE, ["silent"])
+    assert caught.value.diag.message_detail == "code: server_silent"
+
+
+def test_a_savepoint_ends_only_its_own_scans(session: Database) -> None:
+    with session.transaction():
+        session.execute("DECLARE outside NO SCROLL CURSOR FOR " + ARRAY.replace("%s", "'proper'", 1), [MANY])
+        assert len(session.execute("FETCH 2 FROM outside").fetchall()) == 2
+        session.execute("SAVEPOINT here")
+        session.execute("DECLARE inside NO SCROLL CURSOR FOR " + ARRAY.replace("%s", "'proper'", 1), [MANY])
+        session.execute("FETCH 2 FROM inside")
+        session.execute("ROLLBACK TO here")
+        assert session.execute("FETCH 1 FROM outside").fetchall() == [("word 2", 2)]
+        assert len(session.execute("FETCH ALL FROM outside").fetchall()) == len(MANY) - 3
+
+
+@pytest.mark.parametrize("parts", [0, 1, 3])
+def test_an_artifact_is_sent_when_it_is_needed(session: Database, parts: int) -> None:
+    seen: list[str | None] = []
+    session.add_notice_handler(lambda diag: seen.append(diag.message_primary))
+    with session.transaction(force_rollback=True):
+        session.execute("CREATE TABLE public.parts (hash text, part int, data bytea)")
+        session.execute(
+            "INSERT INTO public.parts SELECT 'h1', n, convert_to(repeat('x', 3000000), 'UTF8')"
+            " FROM generate_series(1, %s) AS n",
+            [parts],
+        )
+        session.execute(
+            "ALTER FOREIGN TABLE pgml.embedding OPTIONS"
+            " (ADD artifact 'SELECT data FROM public.parts WHERE hash = $1 ORDER BY part')"
+        )
+        question = "SELECT tokens FROM pgml.embedding WHERE model = 'needing' AND input = 'h1'"
+        assert session.execute(question).fetchall() == [(1,)]
+    assert seen == [f"h1: {max(parts, 1)} parts, {parts * 3_000_000} bytes, missing {parts == 0}"]
