@@ -246,4 +246,5 @@ def test_the_gate_is_still_the_twin_of_the_sql_function() -> None:
     asked = re.findall(r"pg_has_role\(CURRENT_USER, '?(\w+)'?", source)
     assert asked == ["pgml_admin", "pg_read_all_stats", "needed"]
     assert re.findall(r"WHEN authorize\.verb = '(\w+)' THEN '(\w+)'", source) == [("control", "pgml_admin")]
-    assert re.findall(r"jsonb_build_object\((.*?)\)", source) == ["'control', administers, 'see_all', watches"]
+    granted = re.findall(r"jsonb_build_object\((.*?)\)", source)
+    assert granted == ["'control', administers, 'see_all', watches"]
