@@ -24,6 +24,32 @@ INTERACTIVE, BULK = 0, 1
 LANES = ("interactive", "bulk")
 
 _MAX_GROUPS = 64
+_TELLING_COST = 64
+"""A single short text says nothing about an engine's pace in batches."""
+
+
+class Sent(Protocol):
+    """What an instance computes: a Batch, or a call that travels alone (verbs/scalar.py)."""
+
+    data: bytes
+    cost: int
+    size: int
+    sent: float
+
+    def deliver(self, result: Result) -> None:
+        """It was computed."""
+
+    def lose(self, error: WireError) -> None:
+        """It was not, and will not be."""
+
+
+class Alone(Sent, Protocol):
+    """A call that travels alone is its own request."""
+
+    @property
+    def deadline(self) -> float: ...
+
+    def fail(self, error: WireError) -> None: ...
 
 
 class Batch:
@@ -41,11 +67,18 @@ class Batch:
         self.size = sum(map(len, texts))
         self.data = pack_embed(options, texts)
 
+    def deliver(self, result: Result) -> None:
+        route(self, result)
+
+    def lose(self, error: WireError) -> None:
+        for job in {item[2].job: None for item in self.items}:
+            job.fail(error)
+
 
 class Instance(Protocol):
     """Something that computes one batch at a time and then calls `Queue.done` or `Queue.lost`."""
 
-    def compute(self, batch: Batch) -> None: ...
+    def compute(self, batch: Sent) -> None: ...
 
     def linger(self) -> None:
         """Wait for the result for some microseconds, if it is likely to come that soon."""
@@ -65,6 +98,7 @@ class Queue:
         self.speed = Speed(batch_ms)
         self.idle: list[Instance] = []
         self.jobs: dict[Job, None] = {}
+        self.alone: dict[Alone, None] = {}
         self._now = now
         self._defer = defer
         self._wanted = wanted
@@ -141,9 +175,10 @@ class Queue:
 
     def expire(self, now: float) -> None:
         """Fail the requests whose deadline has passed; what is queued of them is dropped."""
-        late = [job for job in self.jobs if 0 < job.share.deadline <= now]
-        for job in late:
-            job.fail(WireError("deadline", "the request was not done before its deadline"))
+        late: list[Job | Alone] = [job for job in self.jobs if 0 < job.share.deadline <= now]
+        late += [call for call in self.alone if 0 < call.deadline <= now]
+        for request in late:
+            request.fail(WireError("deadline", "the request was not done before its deadline"))
 
     def wake(self) -> None:
         """Something changed (a resumed request, a new instance): look for work."""
@@ -172,7 +207,7 @@ class Queue:
                 return
             self._send(self.idle.pop(), batch)
 
-    def done(self, instance: Instance, batch: Batch, result: Result, more: bool = True) -> None:
+    def done(self, instance: Instance, batch: Sent, result: Result, more: bool = True) -> None:
         """The instance computed `batch`: it gets its next one before anything else is done.
 
         Without `more` the instance is about to leave and gets none.
@@ -182,14 +217,16 @@ class Queue:
             self._send(instance, following)
         elif more:
             self.idle.append(instance)
-        route(batch, result)
-        self._learn(batch, result)
+        batch.deliver(result)
+        if batch.cost >= _TELLING_COST:
+            self.speed.learn(batch.cost, result.compute_ns / 1e9, result.tokens, batch.size)
 
-    def lost(self, batch: Batch, error: WireError) -> None:
-        """The batch failed as a whole: so do the requests that have texts in it."""
-        for job in {item[2].job: None for item in batch.items}:
-            if job in self.jobs:
-                job.fail(error)
+    def send_alone(self, call: Alone) -> Instance:
+        """An idle instance computes one text; there must be one. It is told to linger, or not,
+        by the caller, who has books to keep while it computes."""
+        instance = self.idle.pop()
+        instance.compute(call)
+        return instance
 
     # -- inside -----------------------------------------------------------------------
 
@@ -293,9 +330,6 @@ class Queue:
             share.oldest.appendleft(item)
             share.group.put_back((item,))
         self._prepare_soon()
-
-    def _learn(self, batch: Batch, result: Result) -> None:
-        self.speed.learn(batch.cost, result.compute_ns / 1e9, result.tokens, batch.size)
 
 
 def route(batch: Batch, result: Result) -> None:

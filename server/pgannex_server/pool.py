@@ -26,6 +26,20 @@ Item = tuple[int, int, "Chunk", int]
 """(estimated tokens, age, chunk, index in the chunk); ages are unique, so items sort."""
 
 
+class Answered:
+    """Texts that have their answers, as whoever makes columns of them sees it.
+
+    `vectors[i]` is the text's vector, None where `errors` says why there is none.
+    """
+
+    __slots__ = ()
+
+    vectors: Sequence[memoryview | bytes | None]
+    tokens: Sequence[int]
+    errors: dict[int, WireError]
+    columns: Sequence[Sequence[bytes | None]]
+
+
 class Job(Protocol):
     """A request as the queue sees it: `Share` keeps the queue's own notes about it."""
 
@@ -64,22 +78,26 @@ class Share:
         return self.served, self.age
 
 
-class Chunk:
+class Chunk(Answered):
     """Texts that came together (one BATCH frame, or the one text of a scalar call).
 
     `vectors[i]` is the text's vector once it is there; `errors` says why there is none.
     """
 
-    __slots__ = ("errors", "job", "left", "seq", "taken", "texts", "tokens", "vectors")
+    __slots__ = ("columns", "errors", "job", "left", "seq", "taken", "texts", "tokens", "vectors")
+
+    vectors: list[memoryview | bytes | None]
+    tokens: list[int]
 
     def __init__(self, job: Job, seq: int, texts: Sequence[bytes | None]) -> None:
         self.job = job
         self.seq = seq
         self.texts = texts
         n = len(texts)
-        self.vectors: list[memoryview | bytes | None] = [None] * n
+        self.vectors = [None] * n
         self.tokens = [0] * n
-        self.errors: dict[int, WireError] = {}
+        self.errors = {}
+        self.columns: Sequence[Sequence[bytes | None]] = ()
         self.taken = bytearray(n)
         self.left = n
 

@@ -117,7 +117,7 @@ class Model:
 
     @property
     def is_idle(self) -> bool:
-        return not self.queue.jobs
+        return not self.queue.jobs and not self.queue.alone
 
     def memory(self) -> int:
         """Bytes that its loaded instances hold on their device."""
@@ -345,7 +345,7 @@ class Registry:
                 model.unload()
             if model.removed and model.is_idle:
                 model.unload()
-        self._retired = [m for m in self._retired if m.queue.jobs or any(s.worker for s in m.slots)]
+        self._retired = [m for m in self._retired if not m.is_idle or any(s.worker for s in m.slots)]
         self._tick = self.loop.call_later(_TICK_S, self._watch)
 
 

@@ -9,7 +9,7 @@ switch. A sink is called at most until `end` or `fail`, and never again after
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -59,16 +59,19 @@ def parse_grant(text: str) -> Mapping[str, object]:
 
 
 class Shape:
-    """What a run of requests on one connection has in common; `plan` is the verb's to fill.
+    """What a run of requests on one connection has in common; both fields are the verb's.
 
     A door that sees the same OPEN again, but for the value of one argument, passes the same
-    Shape again, and the verb then reuses what it worked out the first time.
+    Shape again, and the verb reuses the `plan` that it made the first time. Where the verb
+    has left `again`, the door may call that instead of `Service.start`: with the value, the
+    deadline in ms (0: none) and the sink. None means: not this time, go the usual way.
     """
 
-    __slots__ = ("plan",)
+    __slots__ = ("again", "plan")
 
     def __init__(self) -> None:
         self.plan: object | None = None
+        self.again: Callable[[bytes, int, Sink], Handle | None] | None = None
 
 
 class Request(NamedTuple):

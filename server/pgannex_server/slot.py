@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pgannex_wire import WireError
 
-from pgannex_server.batching import Batch
+from pgannex_server.batching import Sent
 from pgannex_server.engines.base import ModelInfo, ModelSpec
 from pgannex_server.workers.handle import Worker
 from pgannex_server.workers.pipe import Result
@@ -48,7 +48,7 @@ class Slot:
         self.tokens = 0
         self.compute_seconds = 0.0
         self.loaded_at = 0.0
-        self.batch: Batch | None = None
+        self.batch: Sent | None = None
         self._registry = registry
         self._since = 0.0
         self._crashes = 0
@@ -128,7 +128,7 @@ class Slot:
 
     # -- batching.Instance --------------------------------------------------------------------
 
-    def compute(self, batch: Batch) -> None:
+    def compute(self, batch: Sent) -> None:
         self.batch = batch
         assert self.worker is not None
         self.worker.send(batch.data)
@@ -174,16 +174,15 @@ class Slot:
         self._crashes = 0
         self._quick = result.compute_ns < _QUICK_NS
         self.model.queue.done(self, batch, result, self.state == "ready")
-        self._count(batch, result)
+        self._count(result)
 
     def failed(self, worker: Worker, error: WireError) -> None:
         batch, self.batch = self.batch, None
         if batch is None:
             return
-        queue = self.model.queue
-        queue.lost(batch, error)
+        batch.lose(error)
         if self.state == "ready":
-            queue.free(self)
+            self.model.queue.free(self)
 
     def ended(self, worker: Worker, error: WireError) -> None:
         was, batch = self.state, self.batch
@@ -198,7 +197,7 @@ class Slot:
         else:
             self._restart_later(error)
         if batch is not None:
-            self.model.queue.lost(batch, error)
+            batch.lose(error)
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             self.model.on_load_failed(refusal)
@@ -220,8 +219,8 @@ class Slot:
         self.state = "unloaded"
         self.model.start_again(self)
 
-    def _count(self, batch: Batch, result: Result) -> None:
-        n, tokens, seconds = len(batch.items), sum(result.tokens), result.compute_ns / 1e9
+    def _count(self, result: Result) -> None:
+        n, tokens, seconds = len(result.tokens), sum(result.tokens), result.compute_ns / 1e9
         self.texts += n
         self.batches += 1
         self.tokens += tokens

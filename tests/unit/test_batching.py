@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
-from pgannex_server.batching import BULK, INTERACTIVE, Batch, Queue
+from pgannex_server.batching import BULK, INTERACTIVE, Batch, Queue, Sent
 from pgannex_server.pool import Chunk, Job, Share
 from pgannex_server.workers.pipe import Result, unpack_embed
 from pgannex_wire import WireError
@@ -23,7 +23,8 @@ class Engine:
         self.batch: Batch | None = None
         self.taken: list[Batch] = []
 
-    def compute(self, batch: Batch) -> None:
+    def compute(self, batch: Sent) -> None:
+        assert isinstance(batch, Batch)
         assert self.batch is None, "an instance got a batch while it had one"
         self.batch = batch
         self.taken.append(batch)
@@ -258,7 +259,7 @@ def test_a_lost_batch_fails_only_those_who_are_in_it() -> None:
     bench.submit(other, b"text")
     lost = next(e for e in bench.engines if e.batch and names(e.batch) == {"hit"})
     assert lost.batch is not None
-    bench.queue.lost(lost.batch, WireError("worker_died", "gone"))
+    lost.batch.lose(WireError("worker_died", "gone"))
     assert hit.error is not None and other.error is None
 
 

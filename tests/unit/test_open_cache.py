@@ -39,7 +39,8 @@ def test_another_value_and_another_deadline_match() -> None:
     assert cached is not None
     for value in (b"", b"x", b"first", bytes(5000), b"\xff" * 100):
         other = replace(with_input(BASE, value), deadline_ms=7)
-        assert cached.match(payload(other), SINGLE) == other.args
+        got = cached.value_of(payload(other), SINGLE)
+        assert got is not None and cached.args_with(got) == other.args
         assert deadline_ms(payload(other)) == 7
 
 
@@ -61,8 +62,8 @@ def test_another_value_and_another_deadline_match() -> None:
 def test_anything_else_that_differs_does_not(other: Open) -> None:
     cached = remember(BASE, payload(BASE), "input", CALLER)
     assert cached is not None
-    assert cached.match(payload(other), SINGLE) is None
-    assert cached.match(payload(BASE), SINGLE | 2) is None
+    assert cached.value_of(payload(other), SINGLE) is None
+    assert cached.value_of(payload(BASE), SINGLE | 2) is None
 
 
 def test_there_is_nothing_to_remember_without_a_value_that_varies() -> None:
@@ -81,8 +82,8 @@ def test_random_damage_never_matches_wrongly() -> None:
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         if rng.random() < 0.2:
             del damaged[rng.randrange(len(damaged)) :]
-        got = cached.match(bytes(damaged), SINGLE)
+        got = cached.value_of(bytes(damaged), SINGLE)
         if got is not None:
             matched += 1
-            assert Open.decode(bytes(damaged), SINGLE).args == got
+            assert Open.decode(bytes(damaged), SINGLE).args == cached.args_with(got)
     assert matched > 1000

@@ -64,7 +64,18 @@ def test_a_text_that_the_engine_fails_on_does_not_lose_the_others() -> None:
     assert [(f[0], f[1]) for f in pipe.unpack_result(raw).failures] == [(1, "internal")]
 
 
-def test_a_failure_of_the_only_text_is_the_batch_s() -> None:
+def test_a_failure_of_the_only_text_is_that_text_s() -> None:
     type_, raw = embed([b"poison"], fail="poison")
-    assert type_ == pipe.BATCH_FAILED
-    assert pipe.unpack_error(raw).code == "internal"
+    assert type_ == pipe.RESULT
+    assert [(f[0], f[1]) for f in pipe.unpack_result(raw).failures] == [(0, "internal")]
+
+
+def test_options_that_no_text_can_have_fail_the_batch() -> None:
+    request = payload(
+        pipe.pack_embed(pipe.pack_options(EmbedOptions(dimensions=9)), [b"a", b"b"]), pipe.EMBED
+    )
+    engine = EchoEngine()
+    engine.load(ModelSpec("m", "echo", options={"dimensions": 8}))
+    frame = process._embed(engine, {}, request)
+    assert pipe.header_of(frame)[0] == pipe.BATCH_FAILED
+    assert pipe.unpack_error(frame[pipe.HEADER_SIZE :]).code == "bad_argument"

@@ -21,6 +21,7 @@ from pgannex_server.request import Request, Sink
 from pgannex_server.verbs.artifact import Collector
 from pgannex_server.verbs.embed_plan import EmbedPlan, Rows
 from pgannex_server.verbs.running import Running
+from pgannex_server.verbs.scalar import Again
 
 if TYPE_CHECKING:
     from pgannex_server.service import Service
@@ -67,6 +68,8 @@ class Embed(Running):
             options = self._ask_for_artifact(plan.artifact)
         self.queue.join(self, options, plan.lane, request.deadline)
         if request.flags & SINGLE:
+            if request.shape is not None and not plan.artifact:
+                request.shape.again = Again(service, request, plan)
             self.input_done = True
             self._take(0, (request.args[plan.input_arg].value,), ())
 

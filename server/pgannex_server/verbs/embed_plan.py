@@ -33,7 +33,7 @@ from pgannex_wire.values import (
 )
 
 from pgannex_server.batching import BULK, INTERACTIVE
-from pgannex_server.pool import Chunk, Job
+from pgannex_server.pool import Answered, Chunk, Job
 from pgannex_server.request import Request
 from pgannex_server.verbs import kwargs as kw
 from pgannex_server.workers.pipe import pack_options
@@ -55,7 +55,7 @@ class Rows(Chunk):
     `base` is the number of rows before it, `cursor` how many are answered in order.
     """
 
-    __slots__ = ("base", "columns", "cursor", "size")
+    __slots__ = ("base", "cursor", "size")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Rows(Chunk):
         self.size = 0
 
 
-Maker = Callable[[Rows, Sequence[int]], RawColumn]
+Maker = Callable[[Answered, Sequence[int]], RawColumn]
 
 
 class EmbedPlan:
@@ -113,7 +113,7 @@ class EmbedPlan:
         digest = hashlib.sha256(b"artifact:" + artifact).hexdigest()
         return pack_options(replace(self.options, extra=(*self.options.extra, ("artifact_digest", digest))))
 
-    def block(self, rows: Rows, indexes: Sequence[int]) -> ColumnBlock:
+    def block(self, rows: Answered, indexes: Sequence[int]) -> ColumnBlock:
         """The wanted outputs of these rows."""
         return ColumnBlock(len(indexes), tuple([make(rows, indexes) for make in self.makers]))
 
@@ -189,7 +189,7 @@ def _passed(at: int, as_text: bool) -> Maker:
     """A batch column's own values, as they came."""
     encoding = TEXT if as_text else SEND
 
-    def make(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+    def make(rows: Answered, indexes: Sequence[int]) -> RawColumn:
         values = rows.columns[at]
         return pack_values([values[i] for i in indexes], encoding)
 
@@ -205,7 +205,7 @@ def _vector_floats(oid: int) -> Maker:
     return _vector_float8s if oid == FLOAT8_ARRAY else _vector_float4s
 
 
-def _vector_float4s(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+def _vector_float4s(rows: Answered, indexes: Sequence[int]) -> RawColumn:
     vectors = rows.vectors
     if len(indexes) == 1:
         vector = vectors[indexes[0]]
@@ -216,14 +216,14 @@ def _vector_float4s(rows: Rows, indexes: Sequence[int]) -> RawColumn:
     return RawColumn(FLOAT4S, b"".join([counts, *[v for v in found if v is not None]]))
 
 
-def _vector_float8s(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+def _vector_float8s(rows: Answered, indexes: Sequence[int]) -> RawColumn:
     found = [rows.vectors[i] for i in indexes]
     counts = struct.pack(f"!{len(found)}i", *[-1 if v is None else len(v) >> 2 for v in found])
     wide = [array("d", array("f", bytes(v))).tobytes() for v in found if v is not None]
     return RawColumn(FLOAT8S, b"".join([counts, *wide]))
 
 
-def _vector_text(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+def _vector_text(rows: Answered, indexes: Sequence[int]) -> RawColumn:
     """The text form of real[]: nine digits hold a float32 exactly."""
     values: list[bytes | None] = []
     for i in indexes:
@@ -239,7 +239,7 @@ def _vector_text(rows: Rows, indexes: Sequence[int]) -> RawColumn:
 def _tokens(oid: int, as_text: bool) -> Maker:
     width = _INT_WIDTH.get(oid, 0)
 
-    def make(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+    def make(rows: Answered, indexes: Sequence[int]) -> RawColumn:
         counts = [None if rows.vectors[i] is None else rows.tokens[i] for i in indexes]
         if as_text or not width:
             return pack_values([None if n is None else b"%d" % n for n in counts], TEXT)
@@ -248,12 +248,12 @@ def _tokens(oid: int, as_text: bool) -> Maker:
     return make
 
 
-def _no_errors(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+def _no_errors(rows: Answered, indexes: Sequence[int]) -> RawColumn:
     """on_error = null: what fails has no vector, and nothing says why."""
     return pack_values([None] * len(indexes), TEXT)
 
 
-def _errors(rows: Rows, indexes: Sequence[int]) -> RawColumn:
+def _errors(rows: Answered, indexes: Sequence[int]) -> RawColumn:
     errors = rows.errors
     return pack_values(
         [f"{e.code}: {e.message}".encode() if (e := errors.get(i)) else None for i in indexes], TEXT

@@ -91,6 +91,10 @@ class Running:
     def release(self) -> None:
         """Give back what the verb holds; called once, whatever the end."""
 
+    @property
+    def deadline(self) -> float:
+        return self.request.deadline
+
     # -- for stat_activity --------------------------------------------------------------------
 
     @property

@@ -140,7 +140,7 @@ def _model_row(model: Model, slot: Slot) -> Row:
         "pid": slot.pid or None,
         "memory_bytes": slot.memory or resident(slot.pid) if slot.pid else None,
         "queued": waiting,
-        "in_flight": len(model.queue.jobs) - waiting,
+        "in_flight": len(model.queue.jobs) - waiting + len(model.queue.alone),
         "requests": counters.requests,
         "rows": slot.texts,
         "tokens": slot.tokens,
@@ -176,7 +176,7 @@ def _activity_row(running: Running) -> Row:
         "rows_in": running.rows_in,
         "rows": rows,
         "started_at": moment(_unix(running.began)),
-        "deadline_at": moment(_unix(request.deadline)),
+        "deadline_at": moment(_unix(running.deadline)),
     }
 
 

@@ -180,8 +180,11 @@ def _embed(engine: Engine, known: dict[bytes, EmbedOptions], payload: bytes) -> 
         pass  # answered text by text below
     except Exception as err:  # noqa: BLE001 - an engine may raise anything, and one text must not lose the rest
         failure = _failure(err)
-        if len(raw_texts) == 1 or failure.code in _WHOLE_BATCH:
+        if failure.code in _WHOLE_BATCH:
             return pipe.pack_error(pipe.BATCH_FAILED, failure)
+        if len(raw_texts) == 1:
+            elapsed = time.perf_counter_ns() - started
+            return pipe.pack_result(0, elapsed, (0,), b"", (_as_tuple(0, failure),))
     return _one_by_one(engine, options, raw_texts, started)
 
 
@@ -207,13 +210,16 @@ def _one_by_one(engine: Engine, options: EmbedOptions, raw_texts: Sequence[bytes
             vectors.append(result.vectors)
             tokens.append(result.tokens[0])
         except Exception as err:  # noqa: BLE001 - as in _embed
-            e = _failure(err)
-            failures.append((i, e.code, e.message, e.detail, e.hint))
+            failures.append(_as_tuple(i, _failure(err)))
             vectors.append(None)
             tokens.append(0)
     void = bytes(4 * dimensions)
     flat = b"".join(void if v is None else v for v in vectors)
     return pipe.pack_result(dimensions, time.perf_counter_ns() - started, tokens, flat, failures)
+
+
+def _as_tuple(index: int, error: EngineError) -> pipe.Failure:
+    return index, error.code, error.message, error.detail, error.hint
 
 
 def _decode(raw: bytes) -> str:

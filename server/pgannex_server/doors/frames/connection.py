@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from pgannex_wire import PROTOCOL_MAJOR, PROTOCOL_MINOR, WireError, frame
@@ -19,7 +20,7 @@ from pgannex_wire.message import End, Failure, Heartbeat, Hello, Need, Notice, O
 from pgannex_wire.values import ColumnBlock
 
 from pgannex_server.doors.frames.open_cache import Cached, deadline_ms, remember
-from pgannex_server.request import Caller, Handle, Request, parse_grant
+from pgannex_server.request import Caller, Handle, Request, Sink, parse_grant
 
 if TYPE_CHECKING:
     from pgannex_server.doors.frames.door import FramesDoor
@@ -28,6 +29,8 @@ log = logging.getLogger("pgannex.frames")
 
 _HELLO, _OPEN, _BATCH, _DONE, _PART = (int(t) for t in (FrameType.HELLO, FrameType.OPEN, FrameType.BATCH,
                                                           FrameType.DONE, FrameType.PART))  # fmt: skip
+Again = Callable[[bytes, int, Sink], Handle | None]
+
 _ROWS = int(FrameType.ROWS)
 _MAX_UNANSWERED_BYTES = 64 << 20
 _HIGH_WATER = 1 << 20
@@ -149,22 +152,13 @@ class Connection(asyncio.Protocol):
         if self._busy:
             raise WireError("protocol_violation", "OPEN came before the last request's END")
         cached = self._cached
-        args = cached.match(payload, flags) if cached is not None else None
-        if cached is None or args is None:
-            cached, request = self._first_open(flags, payload)
+        value = cached.value_of(payload, flags) if cached is not None else None
+        if cached is None or value is None:
+            request = self._first_open(flags, payload)
+        elif cached.shape.again is not None and self._again(cached.shape.again, value, payload):
+            return
         else:
-            ms = deadline_ms(payload)
-            deadline = time.monotonic() + ms / 1000 if ms else 0.0
-            request = Request(
-                cached.verb,
-                args,
-                cached.columns,
-                cached.outputs,
-                flags,
-                deadline,
-                cached.caller,
-                cached.shape,
-            )
+            request = cached.request(value, payload, flags)
         self._verb = request.verb
         self._busy = True
         self._next_seq = 0
@@ -176,7 +170,19 @@ class Connection(asyncio.Protocol):
             if self._paused:
                 handle.pause()
 
-    def _first_open(self, flags: int, payload: bytes) -> tuple[Cached | None, Request]:
+    def _again(self, again: Again, value: bytes, payload: bytes) -> bool:
+        """The verb's shortcut for a repeated call; False if it is not to be had this time."""
+        self._busy = self._single = self._input_done = True
+        self.door.running[self] = None
+        handle = again(value, deadline_ms(payload), self)
+        if handle is None:
+            self._busy = False
+            return False
+        if self._busy:
+            self._handle = handle
+        return True
+
+    def _first_open(self, flags: int, payload: bytes) -> Request:
         hello = self._hello
         if hello is None:
             raise WireError("protocol_violation", "OPEN came before HELLO")
@@ -193,7 +199,7 @@ class Connection(asyncio.Protocol):
         self._cached = cached = remember(message, payload, self.service.varying(message.verb), caller)
         deadline = time.monotonic() + message.deadline_ms / 1000 if message.deadline_ms else 0.0
         shape = cached.shape if cached is not None else None
-        return cached, Request(
+        return Request(
             message.verb, message.args, message.columns, message.outputs, flags, deadline, caller, shape
         )
 

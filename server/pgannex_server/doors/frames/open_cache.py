@@ -9,10 +9,11 @@ door nor the verb parses anything again.
 from __future__ import annotations
 
 import struct
+import time
 
 from pgannex_wire.message import Arg, Column, Open, pack_text, pack_value
 
-from pgannex_server.request import Caller, Shape
+from pgannex_server.request import Caller, Request, Shape
 
 _U32 = struct.Struct("!I")
 _DEADLINE = 4
@@ -41,8 +42,8 @@ class Cached:
         self.suffix = payload[start + 4 + len(value) :]
         self.size = start + 4 + len(self.suffix)
 
-    def match(self, payload: bytes, flags: int) -> tuple[Arg, ...] | None:
-        """The args of `payload` if it is the same OPEN but for the value, else None."""
+    def value_of(self, payload: bytes, flags: int) -> bytes | None:
+        """The value that varies, if `payload` is the same OPEN but for it; else None."""
         size = len(payload) - self.size
         at = self.at
         if (
@@ -53,11 +54,24 @@ class Cached:
             or not payload.endswith(self.suffix)
         ):
             return None
+        return payload[at + 4 : at + 4 + size]
+
+    def request(self, value: bytes, payload: bytes, flags: int) -> Request:
+        """The same request again, with that value."""
+        deadline = _deadline(deadline_ms(payload))
+        args = self.args_with(value)
+        return Request(self.verb, args, self.columns, self.outputs, flags, deadline, self.caller, self.shape)
+
+    def args_with(self, value: bytes) -> tuple[Arg, ...]:
+        """The args with that value."""
         index = self.index
         old = self.args[index]
-        at += 4
-        arg = Arg(old.name, old.oid, payload[at : at + size], old.format)
+        arg = Arg(old.name, old.oid, value, old.format)
         return (*self.args[:index], arg, *self.args[index + 1 :])
+
+
+def _deadline(ms: int) -> float:
+    return time.monotonic() + ms / 1000 if ms else 0.0
 
 
 def deadline_ms(payload: bytes) -> int:
