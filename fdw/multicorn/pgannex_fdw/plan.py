@@ -26,6 +26,9 @@ than some millions calls the scan once per outer row. The estimate stays below
 jit_above_cost: a SQL function's parameters are not in sight either, and its plan must not
 be compiled for it.
 """
+SEEN_ROWS = 1000
+"""The most for a batch in sight: always far below UNSEEN_ROWS, so that plpgsql keeps to
+custom plans, in which an array is a constant."""
 INPUT_SCAN_ROWS = 20
 ROW_WIDTH = 1
 
@@ -134,7 +137,7 @@ def estimate(spec: TableSpec, quals: Iterable[Any], columns: Collection[str]) ->
         if column.name not in seen and (column.input == "required" or column.name in columns):
             return UNSEEN_ROWS, ROW_WIDTH
     rows = max((len(elements) for elements in lists.values()), default=1)
-    return max(1, rows), ROW_WIDTH
+    return max(1, min(rows, SEEN_ROWS)), ROW_WIDTH
 
 
 def path_keys(spec: TableSpec) -> list[tuple[tuple[str, ...], int]]:
