@@ -21,8 +21,11 @@ typedef struct PartSender
 static void
 send_part(PartSender *sender, uint8 flags)
 {
-	FrameBuffer *out = &sender->scan->stream.conn->out;
+	FrameBuffer *out;
 
+	if (sender->scan->stream.conn == NULL)
+		annex_protocol_error("END while an artifact is on its way");
+	out = &sender->scan->stream.conn->out;
 	if (sender->held == NULL)
 		frame_put_part(out, sender->seq, flags, annex_to_utf8(sender->hash), NULL, 0);
 	else

@@ -35,6 +35,21 @@
 
 static AnnexConnection connections[ANNEX_MAX_CONNECTIONS];
 
+/* What pg_stat_activity shows as the wait event; before 17 extensions share one name. */
+static uint32
+wait_event(void)
+{
+#if PG_VERSION_NUM >= 170000
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = WaitEventExtensionNew("PgannexServer");
+	return event;
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
 static bool
 is_open(const AnnexConnection *conn)
 {
@@ -99,7 +114,7 @@ connect_socket(pgsocket fd, const struct sockaddr_un *address)
 		if (error != EAGAIN || GetCurrentTimestamp() >= give_up)
 			return error;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
-						 PG_WAIT_EXTENSION);
+						 wait_event());
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		pause = Min(pause * 2, 50);
@@ -428,7 +443,7 @@ annex_connection_wait(AnnexConnection *conn, long timeout_ms)
 						WL_SOCKET_READABLE | (wants_write ? WL_SOCKET_WRITEABLE : 0), NULL);
 		conn->wants_write = wants_write;
 	}
-	if (WaitEventSetWait(conn->set, timeout_ms, &event, 1, PG_WAIT_EXTENSION) == 0)
+	if (WaitEventSetWait(conn->set, timeout_ms, &event, 1, wait_event()) == 0)
 		return false;
 	if (event.events & WL_LATCH_SET)
 	{

@@ -123,8 +123,16 @@ annex_to_utf8(const char *text)
 static void
 put_text(FrameBuffer *buffer, const char *text, size_t len)
 {
-	char	   *utf8 = pg_server_to_any(text, len, PG_UTF8);
+	char	   *utf8;
 
+	/* Refused before it is copied: it fits no frame. */
+	if (len > FRAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a text of %zu bytes is more than the pgannex server takes at once", len),
+				 errdetail("code: too_large\nThe limit is %u bytes.", FRAME_MAX),
+				 errhint("shorten the text, or split it into chunks")));
+	utf8 = pg_server_to_any(text, len, PG_UTF8);
 	frame_put_text(buffer, utf8, utf8 == text ? len : strlen(utf8));
 }
 
