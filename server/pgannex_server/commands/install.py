@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> int:
         library = build.native(target, source, existing.build_folder())
     done = install.install(target, source, options.host, library, options.force)
     if options.socket:
-        existing.set_socket(options.dbname, options.socket)
+        existing.set_socket(options.dbname, options.host, options.socket)
     if options.create:
-        existing.create_extension(options.dbname)
+        existing.create_extension(options.dbname, options.host)
     if options.json:
         show.as_json(
             {

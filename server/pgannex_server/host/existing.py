@@ -7,7 +7,9 @@ imported on use: it belongs to an extra.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,7 +21,9 @@ from pgannex_server.host.postgres import Installation
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg import sql
 
+_SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # noqa: S108 - where Postgres itself puts them
 _ELSEWHERE = (
     "/usr/lib/postgresql/{0}/bin",
     "/usr/pgsql-{0}/bin",
@@ -29,19 +33,53 @@ _ELSEWHERE = (
 
 
 def connect(conninfo: str) -> psycopg.Connection[tuple[object, ...]]:
-    """Connect with a libpq string; what it leaves out comes from the PG… variables."""
+    """Connect with a libpq string; what it leaves out comes from the PG… variables.
+
+    Who installs as root is nobody to Postgres, which knows the users of its socket by their
+    system names: so a refused root asks once more as the user whose socket it is.
+    """
     try:
         import psycopg
     except ImportError as err:
-        raise HostError(
-            "psycopg is not installed", hint="pip install 'pgannex[embedded]', or name --pg-config"
-        ) from err
+        hint = "pip install 'pgannex[embedded]', or name --pg-config"
+        raise HostError("psycopg is not installed", hint=hint) from err
     try:
         return psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as err:
-        raise HostError(
-            f"cannot connect: {str(err).strip()}", hint="-d takes a libpq string, such as -d 'dbname=app'"
-        ) from err
+        other = _socket_owner(conninfo) if os.geteuid() == 0 else None
+        if other is not None:
+            return _connect_as(other, conninfo)
+        hint = "-d takes a libpq string, such as -d 'dbname=app'; or name --pg-config"
+        raise HostError(f"cannot connect: {str(err).strip()}", hint=hint) from err
+
+
+def _socket_owner(conninfo: str) -> pwd.struct_passwd | None:
+    """The system user whose unix socket a connection leads to."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    given = conninfo_to_dict(conninfo)
+    port = given.get("port") or os.environ.get("PGPORT") or "5432"
+    host = given.get("host") or os.environ.get("PGHOST")
+    for folder in [str(host)] if host else _SOCKET_FOLDERS:
+        with contextlib.suppress(OSError, KeyError):
+            return pwd.getpwuid((Path(folder) / f".s.PGSQL.{port}").stat().st_uid)
+    return None
+
+
+def _connect_as(user: pwd.struct_passwd, conninfo: str) -> psycopg.Connection[tuple[object, ...]]:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    given = conninfo_to_dict(conninfo)
+    name = str(given.get("user") or os.environ.get("PGUSER") or user.pw_name)
+    os.seteuid(user.pw_uid)
+    try:
+        return psycopg.connect(make_conninfo(conninfo, user=name), autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as err:
+        hint = "name a role that may connect, or --pg-config"
+        raise HostError(f"cannot connect as {user.pw_name} either: {str(err).strip()}", hint=hint) from err
+    finally:
+        os.seteuid(0)
 
 
 def find(conninfo: str, pg_config: Path | None) -> Installation:
@@ -82,27 +120,45 @@ def build_folder() -> Path:
     return folder
 
 
-def set_socket(conninfo: str, path: str) -> None:
+def set_socket(conninfo: str, host: str, path: str) -> None:
     """Tell the cluster where the server listens."""
     from psycopg import sql
 
-    with connect(conninfo) as db:
-        db.execute(sql.SQL("ALTER SYSTEM SET pgannex.socket = {}").format(sql.Literal(path)))
-        db.execute("SELECT pg_reload_conf()")
+    # ALTER SYSTEM knows a setting only once somebody has named it: the library, or a SET.
+    known = sql.SQL("LOAD 'pgml'") if host == "native" else sql.SQL("SET pgannex.socket = ''")
+    setting = sql.SQL("ALTER SYSTEM SET pgannex.socket = {}").format(sql.Literal(path))
+    _execute(conninfo, known, setting, sql.SQL("SELECT pg_reload_conf()"))
 
 
-def create_extension(conninfo: str) -> None:
+def create_extension(conninfo: str, host: str) -> None:
     """CREATE EXTENSION, or bring the one that is there to the installed version."""
+    from psycopg import sql
+
+    create = "CREATE EXTENSION IF NOT EXISTS pgml" + (" CASCADE" if host == "multicorn" else "")
+    _execute(conninfo, sql.SQL(create), sql.SQL("ALTER EXTENSION pgml UPDATE"))
+
+
+def _execute(conninfo: str, *statements: sql.SQL | sql.Composed) -> None:
+    import psycopg
+
     with connect(conninfo) as db:
-        db.execute("CREATE EXTENSION IF NOT EXISTS pgml")
-        db.execute("ALTER EXTENSION pgml UPDATE")
+        for statement in statements:
+            try:
+                db.execute(statement)
+            except psycopg.Error as err:
+                text = statement.as_string(db)
+                raise HostError(
+                    f"{text}: {err.diag.message_primary}", hint=err.diag.message_hint or ""
+                ) from err
 
 
 def steps(host: str, socket_set: bool, created: bool) -> list[str]:
     """What is left for an administrator to do."""
     left = []
     if not socket_set:
-        left.append("ALTER SYSTEM SET pgannex.socket = '/run/pgannex/pgannex.sock'; SELECT pg_reload_conf();")
+        known = "LOAD 'pgml'; " if host == "native" else "SET pgannex.socket = ''; "
+        path = "'/run/pgannex/pgannex.sock'"
+        left.append(f"{known}ALTER SYSTEM SET pgannex.socket = {path}; SELECT pg_reload_conf();")
     if not created:
         left.append("CREATE EXTENSION pgml;" if host == "native" else "CREATE EXTENSION pgml CASCADE;")
     if host == "multicorn":
