@@ -26,8 +26,6 @@ from pgannex_server.workers import pipe
 
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"
-_QUICK_NS = 150_000
-_LINGER_NS = 200_000
 _WHOLE_BATCH = frozenset({"bad_argument", "unknown_verb", "out_of_memory", "engine_missing"})
 """Codes that would come for every text of the batch: no use in trying them one by one."""
 
@@ -42,15 +40,9 @@ class Pipe:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
-    def read(self, linger_ns: int = 0) -> tuple[int, bytes]:
-        """(type, payload) of the next frame. Raises Closed at the end.
-
-        With `linger_ns` it first looks for that long without going to sleep: being woken
-        costs more than the next batch of a quick engine.
-        """
-        data = self._look(linger_ns) if linger_ns else None
-        if data is None:
-            data = self._sock.recv(1 << 16)
+    def read(self) -> tuple[int, bytes]:
+        """(type, payload) of the next frame. Raises Closed at the end."""
+        data = self._sock.recv(1 << 16)
         if not data:
             raise Closed
         while len(data) < pipe.HEADER_SIZE:
@@ -60,15 +52,6 @@ class Pipe:
         if missing <= 0:
             return type_, data[pipe.HEADER_SIZE :]
         return type_, data[pipe.HEADER_SIZE :] + self._exactly(missing)
-
-    def _look(self, linger_ns: int) -> bytes | None:
-        until = time.monotonic_ns() + linger_ns
-        while time.monotonic_ns() < until:
-            try:
-                return self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                os.sched_yield()
-        return None
 
     def _more(self) -> bytes:
         data = self._sock.recv(1 << 16)
@@ -101,15 +84,10 @@ def main() -> None:
 def _serve(conn: Pipe) -> None:
     engine: Engine | None = None
     options: dict[bytes, EmbedOptions] = {}
-    linger_ns = 0
     while True:
-        type_, payload = conn.read(linger_ns)
-        linger_ns = 0
+        type_, payload = conn.read()
         if type_ == pipe.EMBED and engine is not None:
-            started = time.monotonic_ns()
             conn.write(_embed(engine, options, payload))
-            if time.monotonic_ns() - started < _QUICK_NS:
-                linger_ns = _LINGER_NS
         elif type_ == pipe.LOAD:
             engine = _load(conn, pipe.unpack_load(payload))
         elif type_ == pipe.STOP:
