@@ -31,7 +31,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(model: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(model, tmp_path / "copy")
+    shutil.copytree(model, tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def engine_of(name: str) -> Engine:
