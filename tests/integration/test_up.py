@@ -14,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +174,37 @@ def test_doctor_names_a_server_that_is_down(fresh: tuple[TestStack, Modes]) -> N
     assert done.returncode == 1
     assert {"server", "round trip"} <= set(failed)
     assert all(f["mend"] for f in failed.values())
+
+
+def test_a_model_is_added_listed_and_removed(fresh: tuple[TestStack, Modes]) -> None:
+    started, _ = fresh
+    config = started.stack.state.config
+    before = config.read_text()
+    env = os.environ | {"PYTHONPATH": snapshot.python_path(place.source_root())}
+
+    def models(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pgannex_server", "models", *arguments, "--config", str(config)]
+        return subprocess.run(command, capture_output=True, text=True, env=env)
+
+    def offered(name: str, wanted: bool) -> None:
+        end = time.monotonic() + 30
+        while (name in str(started.get("/v1/models").body)) is not wanted:
+            assert time.monotonic() < end, f"{name} offered is not {wanted}"
+            time.sleep(0.02)
+
+    assert models("add", "second", "--engine", "echo", "--alias", "zweitens").returncode == 0
+    offered("zweitens", True)
+    listed = json.loads(models("list", "--json").stdout)
+    assert {"name": "second", "engine": "echo"}.items() <= next(
+        m for m in listed if m["name"] == "second"
+    ).items()
+    again = models("add", "second")
+    assert (again.returncode, "configured already" in again.stderr) == (1, True)
+    wrong = models("add", "third", "--alias", "second")
+    assert (wrong.returncode, '"second" names two models' in wrong.stderr) == (1, True)
+    assert models("rm", "second").returncode == 0
+    offered("zweitens", False)
+    assert config.read_text().strip() == before.strip()
 
 
 def test_install_into_a_server_by_its_connection(fresh: tuple[TestStack, Modes]) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 from pgannex_server import config
 from pgannex_server.commands import show
 from pgannex_server.commands.target import config_option, config_path, configured
-from pgannex_server.host import model_file, place, processes
+from pgannex_server.host import model_file, processes
 from pgannex_server.host.errors import HostError
 from pgannex_server.host.model_file import Value
-from pgannex_server.host.state import State
 
 _COLUMNS = ("name", "source", "engine", "device", "instances", "pin", "aliases")
 
@@ -105,12 +104,8 @@ def _change(path: Path, text: str) -> int:
 
 
 def _reloaded(path: Path) -> str:
-    """Tell our own stack's server; a service is for its manager to reload."""
-    try:
-        state = State(place.find())
-    except HostError:
-        return "reload the server: systemctl reload pgannex"
-    pid = processes.recall(state.server_pid) if path == state.config else 0
+    """Tell a stack's server, whose pid lies beside the file; a service is for its manager to reload."""
+    pid = processes.recall(path.parent / "server.pid")
     if not pid:
         return "reload the server, if it runs: systemctl reload pgannex"
     os.kill(pid, signal.SIGHUP)
