@@ -37,7 +37,8 @@ def main() -> int:
     """Run pytest in the checkout; its exit status."""
     os.chdir(ROOT)
     left_out = LeftOut()
-    status = pytest.main(sys.argv[1:] or ["-q"], plugins=[left_out])
+    # -rfE: a line for each failure, none for each skip, because those are summed up below.
+    status = pytest.main(["-q", "-rfE", *sys.argv[1:]], plugins=[left_out])
     print()
     for reason, count in sorted(left_out.reasons.items()):
         print(f"left out: {reason} ({count} tests)")
