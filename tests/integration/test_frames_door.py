@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import random
-import socket
-import time
 from collections.abc import Iterator
 
 import pytest
-from frames_process import Client, FramesServer, bulk, embed_open, serving, stat_open, until
+from frames_process import Client, FramesServer, bulk, embed_open, serving
 from pgannex_wire.frame import BULK, LAST, MISSING, PUSH, SINGLE, UNORDERED, FrameType, pack_frame
-from pgannex_wire.message import Arg, Column, Failure, Heartbeat, Hello, Need, Open, Part
+from pgannex_wire.message import Arg, Column, Heartbeat, Hello, Need, Open, Part
 from pgannex_wire.values import (
     INT4,
     INT8,
@@ -316,160 +312,3 @@ def test_a_running_request_has_a_heartbeat(client: Client) -> None:
         if frame.type == FrameType.HEARTBEAT:
             assert Heartbeat.decode(frame.payload) == Heartbeat(0, 0)
     assert FrameType.HEARTBEAT in client.seen
-
-
-# -- cancel and slow clients --------------------------------------------------------------------
-
-
-def test_closing_cancels_and_nothing_stays_in_flight() -> None:
-    with serving() as server:
-        clients = [server.client() for _ in range(5)]
-        for client in clients:
-            client.send(embed_open("x", kwargs={"sleep_ms": 300}))
-        until("all of them run", lambda: server.in_flight() == 5)
-        for client in clients:
-            client.close()
-        before = time.monotonic()
-        until("none of them is in flight", lambda: server.in_flight() == 0)
-        assert time.monotonic() - before < 5
-        numbers = server.rows("stat_server", "cancelled", "in_flight")[0]
-        assert numbers == {"cancelled": "5", "in_flight": "0"}
-        with server.client() as client:
-            client.embed("x")
-        computed = int(server.rows("stat_models", "rows")[0]["rows"] or 0)
-        assert computed <= 2, "what nobody waited for was computed"
-
-
-def test_a_client_that_stops_fetching_stops_being_computed() -> None:
-    with serving() as server, server.client() as client:
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        texts = [f"text {i}" for i in range(40_000)]
-        client.send(embed_open(None, flags=BULK, outputs=("key", "embedding", "error")))
-        per = len(texts) // 16
-        for seq in range(16):
-            at = range(seq * per, (seq + 1) * per)
-            client.batch(seq, [str(i) for i in at], [texts[i] for i in at], last=seq == 15)
-
-        def state() -> str | None:
-            rows = server.rows("stat_activity", "state")
-            return rows[0]["state"] if rows else None
-
-        until("the server waits for the client", lambda: state() == "waiting for client")
-        done = int(server.rows("stat_models", "rows")[0]["rows"] or 0)
-        assert done < len(texts) / 2
-        with server.client() as other:
-            other.embed("others are served")
-        keys: list[bytes | None] = []
-        while (frame := client.expect(FrameType.ROWS, FrameType.END)).type == FrameType.ROWS:
-            block = ColumnBlock.decode(frame.payload)
-            keys += split_values(block.columns[0], block.nrows)
-        assert keys == [str(i).encode() for i in range(16 * per)]
-
-
-def test_two_hundred_connections_at_once(server: FramesServer) -> None:
-    clients = [server.client() for _ in range(200)]
-    for i, client in enumerate(clients):
-        client.send(embed_open(f"text {i}"))
-    payloads = {client.expect(FrameType.ROWS).payload for client in clients}
-    assert len(payloads) == 200
-    for client in clients:
-        client.close()
-
-
-def test_too_many_connections_are_refused() -> None:
-    with serving("[limits]\nmax_connections = 3") as server:
-        clients = [server.client() for _ in range(3)]
-        for client in clients:
-            client.embed("x")
-        with server.client() as surplus:
-            assert surplus.failure().code == "overloaded"
-        clients.pop().close()
-        until("a place is free", lambda: _serves(server))
-
-
-def _serves(server: FramesServer) -> bool:
-    with server.client() as client:
-        client.send(embed_open("x"))
-        while (frame := client.next()).type not in (FrameType.ROWS, FrameType.ERROR):
-            pass
-        return frame.type == FrameType.ROWS
-
-
-def test_a_full_queue_refuses_with_a_hint() -> None:
-    with serving("[limits]\nqueue = 3") as server:
-        clients = [server.client() for _ in range(3)]
-        for client in clients:
-            client.send(embed_open("x", kwargs=SLOW))
-        until("the queue is full", lambda: server.in_flight() == 3)
-        with server.client() as surplus:
-            surplus.send(embed_open("x"))
-            failure = surplus.failure()
-        assert (failure.code, failure.sqlstate, failure.retryable) == ("overloaded", "53000", True)
-        assert "try again in about" in failure.hint
-
-
-# -- trust ------------------------------------------------------------------------------------------
-
-
-def _roles(server: FramesServer) -> list[str | None]:
-    return [row["role"] for row in server.rows("stat_activity", "role")]
-
-
-def test_a_database_may_name_the_role(server: FramesServer) -> None:
-    with server.client() as client:
-        client.send(embed_open("x", model="slow", kwargs=SLOW, role="alice"))
-        until("it is in stat_activity", lambda: _roles(server) == ["alice"])
-        with server.client() as other:
-            other.send(stat_open("stat_activity", ["role"], role="bob", grant=""))
-            assert ColumnBlock.decode(other.expect(FrameType.ROWS).payload).nrows == 0
-        with server.client() as own:
-            own.send(stat_open("stat_activity", ["role"], role="alice", grant=""))
-            assert ColumnBlock.decode(own.expect(FrameType.ROWS).payload).nrows == 1
-    until("it is cancelled", lambda: _roles(server) == [])
-
-
-def test_anybody_else_is_only_who_the_kernel_says() -> None:
-    uid = os.getuid()
-    with serving(server=f'database_users = ["{uid + 4711}"]') as server, server.client() as client:
-        client.send(embed_open("x", role="postgres", grant='{"control": true}', kwargs=SLOW))
-        with server.client() as watcher:
-            watcher.send(stat_open("stat_activity", ["role"]))
-            block = ColumnBlock.decode(watcher.expect(FrameType.ROWS).payload)
-            (role,) = split_values(block.columns[0], block.nrows)
-            assert role is not None and role.startswith(b"os:")
-        with server.client() as boss:
-            args = (Arg("model", TEXT_OID, b"echo"), Arg("action", TEXT_OID, b"unload"))
-            wanted = (Column("state", TEXT_OID),)
-            boss.send(Open("control", SINGLE, 0, "postgres", '{"control": true}', args, (), wanted).encode())
-            failure: Failure = boss.failure()
-            assert (failure.code, failure.sqlstate) == ("not_permitted", "42501")
-
-
-# -- noise --------------------------------------------------------------------------------------------
-
-
-def test_noise_harms_nobody_else() -> None:
-    rng = random.Random(11)
-    good = [
-        Hello(1, 0, 1, "t", "d", "a").encode(),
-        embed_open("text"),
-        embed_open(None, flags=0, outputs=("key", "embedding")),
-        pack_frame(FrameType.BATCH, ColumnBlock(1, (pack_texts(["k"]), pack_texts(["t"]))).encode(), LAST, 0),
-        pack_frame(FrameType.DONE),
-        Part("0" * 64, b"data").encode(0, LAST),
-    ]
-    with serving() as server, server.client() as bystander:
-        for _ in range(400):
-            noise = bytearray(b"".join(rng.choices(good, k=rng.randrange(1, 6))))
-            if rng.random() < 0.5:
-                noise[:0] = good[0]
-            for _ in range(rng.randrange(6)):
-                noise[rng.randrange(len(noise))] = rng.randrange(256)
-            with Client(server.socket, hello=False) as client:
-                client.sock.setblocking(False)
-                with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
-                    client.sock.send(bytes(noise))
-                    client.sock.recv(1 << 16)
-        bystander.embed("still served")
-        until("nothing is in flight", lambda: server.in_flight() == 0)
-        assert "Traceback" not in server.log.read_text()
