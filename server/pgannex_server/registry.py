@@ -11,7 +11,9 @@ EngineError with code load_failed, engine_missing or unknown_model.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -254,16 +256,17 @@ class Registry:
             done(resolve_built_in(config, self.config.server), None)
             return
 
-        def finish(future: asyncio.Future[ModelSpec]) -> None:
-            if future.cancelled():
-                return
-            error = future.exception()
-            if error is None:
-                done(future.result(), None)
-            else:
-                done(None, _as_wire(error, config.name))
+        def work() -> None:
+            spec, error = None, None
+            try:
+                spec = resolver(config, self.config.server)
+            except Exception as err:  # noqa: BLE001 - hub libraries raise anything; the caller hears it
+                error = _as_wire(err, config.name)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self.loop.call_soon_threadsafe(done, spec, error)
 
-        self.loop.run_in_executor(None, resolver, config, self.config.server).add_done_callback(finish)
+        # A daemon, so that a download which hangs does not keep the server from stopping.
+        threading.Thread(target=work, name=f"resolve {config.name}", daemon=True).start()
 
     def used(self, device: str) -> int:
         """Bytes that loaded models hold on `device`."""
