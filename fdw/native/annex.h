@@ -9,12 +9,13 @@
  *	option.c		table of options		table.c			a foreign table's description, cached
  *	quals.c			inputs out of quals		plan.c			paths and plan
  *	scan.c			a scan's life			row.c			result rows into slots
- *	request.c		OPEN and its inputs		stream.c		frames in and out, credits, waiting
+ *	request.c		OPEN and its inputs		stream.c		frames out and in, waiting
  *	batch.c			rows into batches		query.c			queries run a few rows at a time
  *	source.c		where batches come from	artifact.c		NEED answered
- *	connection.c	sockets of this backend	convert.c		Datum <-> wire
+ *	answer.c		what a frame means		convert.c		Datum <-> wire
+ *	connection.c	one socket				pool.c			who uses which socket
  *	authorize.c		the gate				explain.c		EXPLAIN
- *	error.c			errors of the wire		frame.c			bytes, without Postgres
+ *	error.c			errors of the wire		frame.c, frame_put.c	bytes, without Postgres
  */
 #ifndef ANNEX_H
 #define ANNEX_H
@@ -181,7 +182,7 @@ extern void annex_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid);
 extern ForeignScan *annex_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path,
 							   List *tlist, List *clauses, Plan *outer);
 
-/* connection.c */
+/* connection.c, pool.c */
 typedef struct AnnexConnection AnnexConnection;
 struct WaitEventSet;
 
@@ -214,6 +215,8 @@ typedef enum
 } AnnexIo;
 
 extern void annex_connection_acquire(AnnexConnection **holder, SubTransactionId subid);
+extern void annex_connection_open(AnnexConnection *conn);
+extern void annex_connection_begin(AnnexConnection *conn, bool hello);
 extern void annex_connection_reopen(AnnexConnection *conn);
 extern void annex_connection_release(AnnexConnection *conn);
 extern void annex_connection_close(AnnexConnection *conn);
@@ -373,6 +376,9 @@ extern void annex_stream_send(AnnexScan *scan);
 extern void annex_stream_await_credit(AnnexScan *scan);
 extern void annex_stream_drain(AnnexScan *scan);
 extern void annex_stream_abandon(AnnexScan *scan);
+
+/* answer.c */
+extern bool annex_take_frames(AnnexScan *scan);
 
 /* artifact.c */
 extern void annex_artifact_send(AnnexScan *scan, const char *hash);

@@ -1,14 +1,9 @@
 /*
- * connection.c: this backend's sockets to the server.
+ * connection.c: one socket to the server: open, send, receive, wait, close.
  *
- * A connection carries one request at a time, so a scan that starts while another is under
- * way gets a connection of its own. Whoever no longer wants a request closes its
- * connection: that is how the server learns. Everything is non-blocking; the only wait is
- * on the latch and the socket together, so that a cancel acts at once.
- *
- * A busy connection belongs to the subtransaction in which its scan began. Scans close
- * theirs when their memory goes; the transaction callbacks catch what is left, and never
- * raise.
+ * Everything is non-blocking; the only wait is on the latch and the socket together, so
+ * that a cancel acts at once. Whoever no longer wants a request closes its connection: that
+ * is how the server learns. Which connection serves which scan is pool.c's business.
  */
 #include "annex.h"
 
@@ -17,7 +12,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
@@ -28,12 +22,9 @@
 
 #define INPUT_SIZE (16 * 1024)
 #define KEEP_SIZE (256 * 1024)
-#define KEEP_IDLE 2
 #define REPLAY_LIMIT (1024 * 1024)
 #define CONNECT_MS 5000
 #define SOCKET_EVENT 0
-
-static AnnexConnection connections[ANNEX_MAX_CONNECTIONS];
 
 /* What pg_stat_activity shows as the wait event; before 17 extensions share one name. */
 static uint32
@@ -50,12 +41,6 @@ wait_event(void)
 #endif
 }
 
-static bool
-is_open(const AnnexConnection *conn)
-{
-	return conn->fd > 0;
-}
-
 /* Close the socket and forget the request. Never raises. */
 void
 annex_connection_close(AnnexConnection *conn)
@@ -66,7 +51,7 @@ annex_connection_close(AnnexConnection *conn)
 	if (conn->set != NULL)
 		FreeWaitEventSet(conn->set);
 	conn->set = NULL;
-	if (is_open(conn))
+	if (conn->fd >= 0)
 	{
 		close(conn->fd);
 		ReleaseExternalFD();
@@ -166,8 +151,8 @@ create_wait_set(pgsocket fd)
  * Open the socket and queue HELLO. `conn` is closed. What fails here leaves it open for
  * the cleanup of its holder.
  */
-static void
-open_socket(AnnexConnection *conn)
+void
+annex_connection_open(AnnexConnection *conn)
 {
 	struct sockaddr_un address;
 	int			error;
@@ -205,9 +190,9 @@ open_socket(AnnexConnection *conn)
 	conn->in_cap = INPUT_SIZE;
 }
 
-/* Take an empty slot's or an idle connection's buffers back to their first state. */
-static void
-begin_request(AnnexConnection *conn, bool hello)
+/* Take the buffers of a fresh or an idle connection to where a request begins. */
+void
+annex_connection_begin(AnnexConnection *conn, bool hello)
 {
 	conn->out.owner = annex_memory();
 	conn->out.len = 0;
@@ -216,74 +201,6 @@ begin_request(AnnexConnection *conn, bool hello)
 	conn->replayable = true;
 	if (hello)
 		put_hello(conn);
-}
-
-/* Is an idle connection still usable? Bytes or an end that nobody waited for say no. */
-static bool
-is_alive(AnnexConnection *conn)
-{
-	char		byte;
-
-	if (conn->generation != annex_socket_generation)
-		return false;
-	return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-		(errno == EAGAIN || errno == EWOULDBLOCK);
-}
-
-static AnnexConnection *
-idle_connection(void)
-{
-	int			i;
-
-	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
-	{
-		AnnexConnection *conn = &connections[i];
-
-		if (!is_open(conn) || conn->holder != NULL)
-			continue;
-		if (is_alive(conn))
-			return conn;
-		annex_connection_close(conn);
-	}
-	return NULL;
-}
-
-static AnnexConnection *
-free_slot(void)
-{
-	int			i;
-
-	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
-	{
-		if (!is_open(&connections[i]) && connections[i].holder == NULL)
-			return &connections[i];
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("this backend already has %d requests to the pgannex server under way",
-					ANNEX_MAX_CONNECTIONS),
-			 errdetail("code: overloaded"),
-			 errhint("close cursors, or read fewer foreign tables in one query")));
-	return NULL;
-}
-
-/* Give `*holder` a connection: an idle one, or a new one. */
-void
-annex_connection_acquire(AnnexConnection **holder, SubTransactionId subid)
-{
-	AnnexConnection *conn = idle_connection();
-	bool		fresh = conn == NULL;
-
-	if (fresh)
-		conn = free_slot();
-	conn->holder = holder;
-	conn->subid = subid;
-	*holder = conn;
-	if (fresh)
-		open_socket(conn);
-	else
-		conn->reused = true;
-	begin_request(conn, fresh);
 }
 
 /*
@@ -301,28 +218,10 @@ annex_connection_reopen(AnnexConnection *conn)
 	annex_connection_close(conn);
 	conn->holder = holder;
 	*holder = conn;
-	open_socket(conn);
-	begin_request(conn, true);
+	annex_connection_open(conn);
+	annex_connection_begin(conn, true);
 	frame_put(&conn->out, request, len);
 	pfree(request);
-}
-
-/* The request is over and all its frames are read: keep the connection for the next. */
-void
-annex_connection_release(AnnexConnection *conn)
-{
-	if (conn->in_at < conn->in_len || annex_connection_unsent(conn) > 0)
-	{
-		annex_connection_close(conn);
-		return;
-	}
-	*conn->holder = NULL;
-	conn->holder = NULL;
-	if (conn->out.cap > KEEP_SIZE)
-	{
-		pfree(conn->out.data);
-		memset(&conn->out, 0, sizeof(conn->out));
-	}
 }
 
 size_t
@@ -457,58 +356,4 @@ annex_connection_wait(AnnexConnection *conn, long timeout_ms)
 		CHECK_FOR_INTERRUPTS();
 	}
 	return true;
-}
-
-/* The transaction is over: nothing may be busy any more, and few idle ones are kept. */
-static void
-transaction_ended(XactEvent event, void *arg)
-{
-	int			idle = 0;
-	int			i;
-
-	(void) arg;
-	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
-		event == XACT_EVENT_PRE_PREPARE)
-		return;
-	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
-	{
-		AnnexConnection *conn = &connections[i];
-
-		if (conn->holder != NULL || (is_open(conn) && ++idle > KEEP_IDLE))
-			annex_connection_close(conn);
-	}
-}
-
-/* An aborted subtransaction ends only its own scans; a committed one leaves them above. */
-static void
-subtransaction_ended(SubXactEvent event, SubTransactionId subid, SubTransactionId parent,
-					 void *arg)
-{
-	int			i;
-
-	(void) arg;
-	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
-		return;
-	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
-	{
-		AnnexConnection *conn = &connections[i];
-
-		if (conn->holder == NULL || conn->subid != subid)
-			continue;
-		if (event == SUBXACT_EVENT_COMMIT_SUB)
-			conn->subid = parent;
-		else
-			annex_connection_close(conn);
-	}
-}
-
-void
-annex_connections_init(void)
-{
-	int			i;
-
-	for (i = 0; i < ANNEX_MAX_CONNECTIONS; i++)
-		connections[i].fd = -1;
-	RegisterXactCallback(transaction_ended, NULL);
-	RegisterSubXactCallback(subtransaction_ended, NULL);
 }

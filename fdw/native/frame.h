@@ -163,7 +163,7 @@ typedef struct FrameCell
 	uint32_t	len;
 } FrameCell;
 
-/* Reading. */
+/* Reading: frame.c. */
 extern const char *frame_header(const uint8_t *data, uint32_t max_frame, FrameHeader *header);
 extern void frame_cursor(FrameCursor *cursor, const uint8_t *data, size_t len);
 extern uint8_t frame_get_u8(FrameCursor *cursor);
@@ -181,7 +181,7 @@ extern const char *frame_block(const uint8_t *data, size_t len, uint32_t ncols,
 							   FrameColumn *columns, uint32_t *nrows);
 extern void frame_next_cell(FrameColumn *column, FrameCell *cell);
 
-/* Writing. */
+/* Writing: frame_put.c. */
 extern void frame_reserve(FrameBuffer *buffer, size_t more);
 extern void frame_put(FrameBuffer *buffer, const void *data, size_t len);
 extern void frame_put_u8(FrameBuffer *buffer, uint8_t value);
