@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,19 @@ def decode(type_: int, flags: int, payload: bytes) -> object:
     return None if decoder is None else decoder(payload)
 
 
+READERS: dict[int, Callable[[RawColumn, int], object]] = {
+    values.SEND: values.split_values,
+    values.TEXT: values.split_values,
+    values.FIXED: lambda column, nrows: values.unpack_fixed(column, values.INT4, nrows),
+    values.FLOAT4S: values.unpack_floats,
+    values.FLOAT8S: values.unpack_floats,
+}
+
+
 def read_all(block: ColumnBlock) -> None:
-    """Every cell of a block, by every reader that its encoding allows."""
+    """Every cell of a block, by the reader of each column's encoding."""
     for column in block.columns:
-        readers = {
-            values.SEND: lambda c, n: values.split_values(c, n),
-            values.TEXT: lambda c, n: values.split_values(c, n),
-            values.FIXED: lambda c, n: values.unpack_fixed(c, values.INT4, n),
-            values.FLOAT4S: lambda c, n: values.unpack_floats(c, n),
-            values.FLOAT8S: lambda c, n: values.unpack_floats(c, n),
-        }
-        readers[column.encoding](column, block.nrows)
+        READERS[column.encoding](column, block.nrows)
 
 
 @pytest.mark.parametrize("type_", MESSAGES, ids=lambda t: t.name)
