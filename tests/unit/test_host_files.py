@@ -51,6 +51,20 @@ def test_a_probe_chooses_the_build_of_torch(monkeypatch: pytest.MonkeyPatch) -> 
     assert "torch-cpu" in layers.wanted("run", LOCKS)
 
 
+def test_without_a_cpu_build_on_the_index_the_other_is_taken_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_such_version(*_: object, **__: object) -> None:
+        raise HostError("no matching distribution")
+
+    monkeypatch.setattr(layers, "pip", no_such_version)
+    found = layers.available(Path("python"), LOCKS, ["server", "torch-cpu"])
+    assert found == ["server", "torch-cuda"]
+    assert "MB" in capsys.readouterr().out
+    monkeypatch.setattr(layers, "pip", lambda *_, **__: None)
+    assert layers.available(Path("python"), LOCKS, ["server", "torch-cpu"]) == ["server", "torch-cpu"]
+
+
 def test_without_a_compiler_zig_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda _: None)

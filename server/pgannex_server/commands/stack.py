@@ -40,7 +40,7 @@ def run_up(options: argparse.Namespace) -> int:
     print(f"  psql            make psql, or: pgannex psql\n  other programs  {facts['url']}")
     print(f"  password        {facts['password_file']}")
     print(f"  server          {facts['http_socket']} (HTTP), {facts['frames_socket']} (Postgres)")
-    print(f"  configuration   {facts['config']}\n  stop            make down")
+    print(f"  configuration   {facts['config']}\n  stop            make down, or: pgannex down")
     return 0
 
 

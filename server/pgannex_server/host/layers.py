@@ -88,7 +88,7 @@ def install(python: Path, locks: Path, layers: list[str]) -> None:
     present = _present(python)
     todo = [
         (name, locks / f"{lock}.txt")
-        for name, lock in zip(stale, _available(python, locks, stale), strict=True)
+        for name, lock in zip(stale, available(python, locks, stale), strict=True)
     ]
     missing = {name: [p for p in pins(file) if present.get(p.name) != p.version] for name, file in todo}
     total = sum(p.size for pins_ in missing.values() for p in pins_)
@@ -128,7 +128,7 @@ def pip(python: Path, *arguments: str, quiet: bool = False) -> None:
         )
 
 
-def _available(python: Path, locks: Path, layers: list[str]) -> list[str]:
+def available(python: Path, locks: Path, layers: list[str]) -> list[str]:
     """The layers, with torch's CPU build replaced where no index of the user has it."""
     cpu = pins(locks / "torch-cpu.txt") if "torch-cpu" in layers else []
     if not cpu:
