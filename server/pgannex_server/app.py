@@ -12,6 +12,7 @@ import gc
 import importlib
 import importlib.util
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,8 @@ from pgannex_server.service import Service
 
 log = logging.getLogger("pgannex")
 
+_FILES = 65_536
+
 
 class Door(Protocol):
     """What the app knows of the HTTP door."""
@@ -41,6 +44,7 @@ def run(config: Config) -> int:
     logging.basicConfig(
         level=config.server.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    _raise_file_limit()
     try:
         return int(uvloop.run(App(config).main()))
     except (ConfigError, OSError) as err:
@@ -134,6 +138,14 @@ def find_http(config: Config) -> Callable[[Service, Config], Awaitable[Door]] | 
         return None
     module = importlib.import_module("pgannex_server.doors.http")
     return cast(Callable[[Service, Config], Awaitable[Door]], module.start_http)
+
+
+def _raise_file_limit() -> None:
+    """A shell's usual 1,024 files are fewer than the connections that both doors may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _settle_memory() -> None:

@@ -60,6 +60,7 @@ class HttpConfig:
     allow_remote: bool = _opt(False, "let `listen` name an address that is not this machine's loopback")
     max_body_bytes: int = _opt(32 << 20, "largest body of a request")
     max_inputs: int = _opt(20_000, "most texts in one request")
+    max_connections: int = _opt(500, "open connections of the HTTP door; 0: no limit")
     timeout_s: float = _opt(60.0, "time limit of a request that names none; 0: none")
 
 

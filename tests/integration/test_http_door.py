@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
@@ -144,6 +146,29 @@ def test_a_claimed_length_is_refused_before_it_is_sent(server: HttpServer) -> No
         raw.settimeout(60)
         raw.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_connections_that_ask_nothing_take_none_from_postgres() -> None:
+    with HttpServer(http="max_connections = 20") as running, contextlib.ExitStack() as held:
+        for _ in range(20):
+            half = held.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            half.sendall(b"GET /health HTTP/1.1\r\nHo")
+        answer = b""
+        with socket.create_connection(("127.0.0.1", running.port), timeout=60) as one_more:
+            while data := one_more.recv(4096):
+                answer += data
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"max_connections" in answer
+        half.sendall(b"st: x\r\n\r\n")
+        half.settimeout(60)
+        assert half.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_server_may_open_as_many_files_as_it_is_allowed(server: HttpServer) -> None:
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    soft, _hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert soft == resource.RLIM_INFINITY or soft >= wanted
 
 
 def test_a_full_queue_answers_429(server: HttpServer) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 from array import array
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from pgannex_server.doors.http.body import read_body
 from pgannex_server.doors.http.collect import BATCH_BYTES, Collector, batches_of, feed_texts
 from pgannex_server.doors.http.errors import body_of, headers_of, status_of
 from pgannex_server.doors.http.gate import Gate
-from pgannex_server.doors.http.peer import Connection, Peer
+from pgannex_server.doors.http.peer import Connection, Peer, PeerProtocol
 from pgannex_server.doors.http.routes import application
 from pgannex_server.doors.http.traffic import Traffic
 from pgannex_server.doors.http.vectors import render
@@ -203,3 +204,34 @@ def test_what_nobody_foresaw_has_openais_shape_too() -> None:
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
     assert answer.headers["x-request-id"]
+
+
+def test_a_connection_is_closed_that_waits_for_the_same_request_twice() -> None:
+    class Transport:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def look_at(*cycles: Any) -> bool:
+        """What `_look` does, find by find."""
+        protocol = PeerProtocol.__new__(PeerProtocol)
+        protocol.transport = transport = Transport()  # type: ignore[assignment]
+        for cycle in cycles:
+            protocol.cycle = cycle
+            protocol._look()
+        if protocol._timer is not None:
+            protocol._timer.cancel()
+        return transport.closed
+
+    async def finds() -> None:
+        done = SimpleNamespace(response_complete=True, more_body=False)
+        body = SimpleNamespace(response_complete=False, more_body=True)
+        computing = SimpleNamespace(response_complete=False, more_body=False)
+        assert look_at(None), "no request at all"
+        assert look_at(body, body), "a body without an end"
+        assert look_at(done, done), "half of the next request"
+        assert not look_at(done, computing, done), "requests come"
+        assert not look_at(computing, computing, computing), "a long one is computed"
+
+    asyncio.run(finds())

@@ -27,9 +27,10 @@ _KEEP_ALIVE_S = 75
 class _Server(uvicorn.Server):
     """uvicorn on sockets that are already open, and without its signal handlers."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], most: int) -> None:
         super().__init__(config)
         self._sockets = sockets
+        self._most = most
         self.listening = asyncio.Event()
 
     @contextmanager
@@ -50,7 +51,9 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
     def _protocol(self) -> asyncio.Protocol:
-        return PeerProtocol(config=self.config, server_state=self.server_state, app_state={})
+        protocol = PeerProtocol(config=self.config, server_state=self.server_state, app_state={})
+        protocol.most = self._most
+        return protocol
 
 
 class HttpDoor:
@@ -103,7 +106,7 @@ async def listen(app: Application, config: Config) -> HttpDoor:
         timeout_graceful_shutdown=max(1, int(config.server.drain_s)),
     )
     settings.load()
-    server = _Server(settings, sockets)
+    server = _Server(settings, sockets, config.http.max_connections)
     task = asyncio.get_running_loop().create_task(server.serve())
     listening = asyncio.ensure_future(server.listening.wait())
     await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)

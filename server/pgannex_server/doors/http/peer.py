@@ -16,6 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pgannex_wire.errors import WireError
+
+from pgannex_server.doors.http.errors import body_of
 from pgannex_server.request import Caller
 
 if TYPE_CHECKING:
@@ -27,6 +30,14 @@ else:
         from uvicorn.protocols.http.h11_impl import H11Protocol as _Base
 
 _CREDENTIALS = struct.Struct("3i")
+PATIENCE_S = 75.0
+"""How long a connection may be without a whole request."""
+_BUSY = object()
+_BODY = body_of(WireError("overloaded", "too many connections", hint="see [http] max_connections"))
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +66,41 @@ class Connection:
 
 
 class PeerProtocol(_Base):
-    """uvicorn's protocol, which also puts a `Connection` into each request's state."""
+    """uvicorn's protocol, which also puts a `Connection` into each request's state.
 
+    It takes at most `most` connections, and closes one whose next request does not become
+    whole: each holds a file descriptor that the sockets for Postgres need too.
+    """
+
+    most = 0
+    """0: no limit."""
     _connection: Connection | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _seen: object = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connection = Connection(_peer_of(transport))
         self.app_state = {"connection": self._connection}
         super().connection_made(transport)  # type: ignore[arg-type]
+        if 0 < self.most < len(self.server_state.connections):
+            self.transport.write(_FULL)
+            self.transport.close()
+            return
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._look)
+
+    def _look(self) -> None:
+        """Close a connection that was found waiting for the same bytes twice."""
+        cycle = self.cycle
+        waits = cycle is None or cycle.response_complete or cycle.more_body
+        if waits and cycle is self._seen:
+            self.transport.close()
+            return
+        self._seen = cycle if waits else _BUSY
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
         if self._connection is not None:
             self._connection.went_away()
