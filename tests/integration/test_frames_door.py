@@ -13,6 +13,7 @@ from pgannex_wire.message import Arg, Column, Heartbeat, Hello, Need, Open, Part
 from pgannex_wire.values import (
     INT4,
     INT8,
+    JSON,
     TEXT_OID,
     ColumnBlock,
     pack_fixed,
@@ -106,6 +107,7 @@ def test_large_texts_pass(client: Client) -> None:
         ({"model": "nope"}, "unknown_model", "XX000"),
         ({"kwargs": {"nope": 1}}, "bad_argument", "22023"),
         ({"kwargs": {"dimensions": 1000}}, "bad_argument", "22023"),
+        ({"kwargs": {"x" * 1_000_000: 1}}, "bad_argument", "22023"),
         ({"outputs": ("nope",)}, "bad_argument", "22023"),
         ({"on_error": "nope"}, "bad_argument", "22023"),
         ({"grant": "{"}, "protocol_violation", "08P01"),
@@ -124,6 +126,27 @@ def test_what_is_refused_says_why_and_closes(
 def test_an_unknown_model_s_hint_names_those_there_are(client: Client) -> None:
     client.send(embed_open("x", model="nope"))
     assert client.failure().hint == "available models: echo, slow, small"
+
+
+def test_json_too_deep_to_be_read_is_a_bad_argument(client: Client) -> None:
+    deep = b'{"prompt": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    args = (Arg("model", TEXT_OID, b"echo"), Arg("input", TEXT_OID, b"x"), Arg("kwargs", JSON, deep))
+    client.send(Open("embed", SINGLE, 0, "", "", args, (), (Column("tokens", INT4),)).encode())
+    assert client.failure().code == "bad_argument"
+
+
+def test_what_nobody_foresaw_is_answered_and_logged(client: Client, server: FramesServer) -> None:
+    # The grant is the database's own: nobody checks how deep it is.
+    client.send(embed_open("x", grant="[" * 100_000))
+    assert client.failure().code == "internal"
+    assert "RecursionError" in server.log.read_text()
+
+
+def test_a_long_value_is_not_repeated_in_full(client: Client) -> None:
+    client.send(embed_open("x", model="m" * 1_000_000))
+    failure = client.failure()
+    assert failure.code == "unknown_model"
+    assert len(failure.message) < 3000
 
 
 def test_bad_bytes_are_invalid_text(client: Client) -> None:
@@ -275,6 +298,9 @@ VIOLATIONS = {
     "two requests at once": Hello(1, 0, 1, "t", "", "").encode()
     + embed_open("x", kwargs=SLOW, model="slow") * 2,
     "a length beyond the limit": b"\xff\xff\xff\xff" + bytes(8),
+    "more rows than a block may claim": Hello(1, 0, 1, "t", "", "").encode()
+    + embed_open(None, flags=0)
+    + pack_frame(FrameType.BATCH, b"\xff\xff\xff\xff\0\0"),
     "a payload that ends early": pack_frame(FrameType.HELLO, b"\0\1"),
 }
 

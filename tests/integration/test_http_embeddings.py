@@ -196,8 +196,13 @@ def test_a_body_that_is_no_json_object(client: httpx.Client, body: bytes) -> Non
 
 
 def test_a_lone_surrogate_is_no_text(client: httpx.Client) -> None:
-    answer = client.post("/v1/embeddings", content=b'{"model": "echo", "input": "\\ud800"}')
-    assert answer.json()["error"]["code"] == "invalid_text"
+    bodies = (
+        b'{"model": "echo", "input": "\\ud800"}',
+        b'{"model": "\\ud800", "input": "x"}',
+        b'{"model": "echo", "input": "x", "kwargs": {"prompt": "\\ud800"}}',
+    )
+    for body in bodies:
+        assert client.post("/v1/embeddings", content=body).json()["error"]["code"] == "invalid_text"
 
 
 def test_more_texts_than_one_request_may_have(client: httpx.Client) -> None:

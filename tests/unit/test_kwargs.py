@@ -72,3 +72,22 @@ def test_no_kwargs_has_several_spellings(text: str) -> None:
 def test_kwargs_must_be_an_object(text: str) -> None:
     with pytest.raises(WireError):
         kw.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}", "bad_argument"),
+        ('{"prompt": "\\ud800"}', "invalid_text"),
+        ('{"\\ud800": 1}', "invalid_text"),
+        ("[1", "bad_argument"),
+    ],
+)
+def test_hostile_json_is_an_error_with_a_code(text: str, code: str) -> None:
+    with pytest.raises(WireError) as caught:
+        kw.parse(text)
+    assert caught.value.code == code
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    assert kw.parse('{"prompt": "\\ud83d\\ude00"}') == {"prompt": "\U0001f600"}

@@ -65,6 +65,17 @@ def sqlstate_for(code: str, verb: str = "") -> str:
     return code_of(code).sqlstate
 
 
+_LONGEST = 2000
+
+
+def clipped(text: str) -> str:
+    """`text`, its middle left out where a value in it is too long to be read."""
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]} … ({len(text) - 2 * half} characters left out) … {text[-half:]}"
+
+
 class WireError(Exception):
     """An error that may cross a door.
 
@@ -73,11 +84,12 @@ class WireError(Exception):
     """
 
     def __init__(self, code: str, message: str, *, detail: str = "", hint: str = "") -> None:
+        message = clipped(message)
         super().__init__(message)
         self.code = code if code in TABLE else "internal"
         self.message = message
-        self.detail = detail
-        self.hint = hint
+        self.detail = clipped(detail)
+        self.hint = clipped(hint)
 
     @property
     def row(self) -> ErrorCode:

@@ -21,6 +21,9 @@ BOOL, BYTEA, INT8, INT2, INT4, TEXT_OID = 16, 17, 20, 21, 23, 25
 JSON, FLOAT4, FLOAT8, TEXT_ARRAY, FLOAT4_ARRAY, FLOAT8_ARRAY = 114, 700, 701, 1009, 1021, 1022
 VARCHAR, DATE, TIMESTAMPTZ, UUID, JSONB = 1043, 1082, 1184, 2950, 3802
 
+MAX_ROWS = 1 << 17
+"""Of a block: taking more apart would keep an event loop from everybody else for too long."""
+
 _HEAD = struct.Struct("!IH")
 _COLUMN = struct.Struct("!BI")
 _I32 = struct.Struct("!i")
@@ -58,6 +61,8 @@ class ColumnBlock(NamedTuple):
         if len(payload) < _HEAD.size:
             raise WireError("protocol_violation", "a column block is shorter than its head")
         nrows, ncols = _HEAD.unpack_from(payload)
+        if nrows > MAX_ROWS:
+            raise WireError("protocol_violation", f"a column block claims {nrows} rows, over {MAX_ROWS}")
         at = _HEAD.size
         columns = []
         for _ in range(ncols):

@@ -37,7 +37,11 @@ def parse(text: str) -> Mapping[str, Any]:
         return {}
     try:
         kwargs = json.loads(text)
-    except ValueError as err:
+        if "\\u" in text:
+            json.dumps(kwargs, ensure_ascii=False).encode()
+    except UnicodeEncodeError as err:
+        raise WireError("invalid_text", "kwargs holds half a surrogate pair") from err
+    except (ValueError, RecursionError) as err:
         raise WireError("bad_argument", f"kwargs is not JSON: {err}", hint="pass a JSON object") from err
     if kwargs is None:
         return {}

@@ -90,6 +90,11 @@ class Connection(asyncio.Protocol):
                     return
         except WireError as err:
             self._refuse(err)
+        except Exception:
+            log.exception("the request of process %d failed", self.pid)
+            self._refuse(
+                WireError("internal", "the server met an unexpected error", hint="see the server's log")
+            )
 
     def eof_received(self) -> bool:
         self._gone()

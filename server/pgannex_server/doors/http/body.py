@@ -69,4 +69,8 @@ def want_text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise FieldError("bad_argument", name, f"{name} is {json.dumps(value)[:80]}, not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as err:
+        raise FieldError("invalid_text", name, f"{name} holds half a surrogate pair") from err
     return value
