@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -54,11 +55,15 @@ class Server:
             stderr=subprocess.STDOUT,
         )
         end = time.monotonic() + 60
-        while not self.socket.exists():
+        while not self._answers():
             log = (self.folder / "log").read_text()
             assert self.process.poll() is None, f"the server ended:\n{log}"
             assert time.monotonic() < end, f"the server does not listen:\n{log}"
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait; its socket goes with it."""

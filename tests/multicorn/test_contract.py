@@ -53,3 +53,32 @@ def test_a_role_without_rights_is_refused_before_anything_is_sent(
     with pytest.raises(PostgresError, match="role tester may not use verb embed") as caught:
         session.read(table, ["tokens"], quals_of(table, {"model": "echo", "input": "a"}))
     assert "sqlstate: 42501" in caught.value.detail
+
+
+def test_explain_runs_nothing_and_shows_costs_only_while_a_scan_has_run(
+    session: Session, backend: FakeBackend
+) -> None:
+    table = tables()["embedding"]
+    instance = session.instance(table)
+    quals = quals_of(table, {"model": "echo", "input": {"any": ["a", "b"]}})
+    lines = ["Verb: embed", "Model: echo", "Batch: input (2 elements)"]
+    assert instance.explain(quals, {"tokens"}, verbose=False) == lines
+    assert len(list(instance.execute(quals, {"tokens"}))) == 2
+    analyzed = instance.explain(quals, {"tokens"}, verbose=False)
+    assert analyzed[:3] == lines
+    assert "Batches: 1  Tokens: 6" in analyzed
+    instance.end_scan()
+    backend.path = "/nowhere/at.all"
+    assert instance.explain(quals[:1], {"tokens"}, verbose=True) == [*lines[:2], "Missing: input"]
+
+
+def test_a_backend_has_one_connection_for_scans_one_after_the_other(session: Session) -> None:
+    embedding, activity = tables()["embedding"], tables()["stat_activity"]
+    server = tables()["stat_server"]
+    before = session.read(server, ["connections"], [])
+    for _ in range(3):
+        assert session.read(embedding, ["tokens"], quals_of(embedding, {"model": "echo", "input": "a"})) == [
+            [3]
+        ]
+        session.read(activity, ["verb"], [])
+    assert session.read(server, ["connections"], []) == before

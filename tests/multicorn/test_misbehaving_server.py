@@ -7,8 +7,10 @@ raise one error with the right code, or answer properly, and work again afterwar
 from __future__ import annotations
 
 import gc
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,15 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="annex") as folder:
         path = str(Path(folder) / "fake.sock")
         threading.Thread(target=fake_server.serve, args=(path, BUFFERS[request.param]), daemon=True).start()
-        while not Path(path).is_socket():
-            pass
+        while not _answers(path):
+            time.sleep(0.01)
         yield path
+
+
+def _answers(path: str) -> bool:
+    """A socket is there before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 @pytest.fixture
