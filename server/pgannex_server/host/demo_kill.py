@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -26,6 +26,7 @@ _BULK = (
     "SELECT count(*) FROM pgml.embed_rows(%s, "
     "'SELECT id, description FROM pgannex_demo.text, generate_series(1, 20)')"
 )
+_ONE = "SELECT pgml.embed(%s, 'hello')"
 _RUNNING = "SELECT rows FROM pgml.stat_activity WHERE verb = 'embed' AND lane = 'bulk'"
 _WORKER = "SELECT pid FROM pgml.stat_models WHERE pid > 0 AND model LIKE '%%' || %s"
 
@@ -49,7 +50,7 @@ def act_two(db: Database, other: Database, daemon: Daemon) -> bool:
         _again(db, "the next statement, with a new worker"),
         _show("the query is cancelled", _struck(db, other, lambda: _cancel(other, pid)), "57014"),
         _show("the server is killed (SIGKILL)", _struck(db, other, lambda: processes.kill(daemon.pid)), "08"),
-        _show("a statement while it is down", _error(db, lambda: time.monotonic()), "08"),
+        _show("a statement while it is down", _error(db, _ONE), "08"),
     ]
     daemon.start()
     fine.append(_again(db, "the server is started again"))
@@ -72,7 +73,7 @@ def _struck(db: Database, other: Database, blow: Callable[[], None]) -> Seen:
     thread = threading.Thread(target=strike)
     thread.start()
     try:
-        return _error(db, lambda: struck_at[0] if struck_at else time.monotonic(), _BULK)
+        return _error(db, _BULK, struck_at)
     finally:
         thread.join()
 
@@ -86,16 +87,16 @@ def _wait_for_rows(other: Database) -> None:
         time.sleep(0.05)
 
 
-def _error(
-    db: Database, since: Callable[[], float], statement: str = "SELECT pgml.embed(%s, 'hello')"
-) -> Seen:
+def _error(db: Database, statement: str, struck_at: Sequence[float] = ()) -> Seen:
+    """Run a statement that should fail; the time counts from the blow, if there was one."""
     began = time.monotonic()
     try:
         db.execute(statement.encode(), [MODEL])
     except psycopg.Error as err:
-        at = since()
-        first = at if at < time.monotonic() and at > began else began
-        return Seen(err.sqlstate or "", err.diag.message_primary or str(err), time.monotonic() - first)
+        ended = time.monotonic()
+        return Seen(
+            err.sqlstate or "", err.diag.message_primary or str(err), ended - (struck_at or [began])[0]
+        )
     return Seen("", "no error", time.monotonic() - began)
 
 
