@@ -24,6 +24,7 @@ INTERACTIVE, BULK = 0, 1
 LANES = ("interactive", "bulk")
 
 _MAX_GROUPS = 64
+_BULK_TURN_S = 0.5
 _TELLING_COST = 64
 """A single short text says nothing about an engine's pace in batches."""
 
@@ -105,6 +106,7 @@ class Queue:
         self._lanes: tuple[dict[bytes, Group], dict[bytes, Group]] = ({}, {})
         self._backlog = [0, 0]
         self._clock = [0.0, 0.0]
+        self._bulk_since = 0.0
         self._prepared: Batch | None = None
         self._preparing = False
         self._age = 0
@@ -154,6 +156,8 @@ class Queue:
             return
         share.pending.append((chunk, 0))
         count = len(chunk.texts) - chunk.texts.count(None)
+        if share.lane == BULK and not self._backlog[BULK] and self._prepared is None:
+            self._bulk_since = self._now()
         share.backlog += count
         self._backlog[share.lane] += count
         if self.idle:
@@ -265,13 +269,23 @@ class Queue:
         return True
 
     def _next(self) -> Batch | None:
-        batch = self._cut(INTERACTIVE) if self._backlog[INTERACTIVE] else None
-        if batch is not None:
-            return batch
-        prepared, self._prepared = self._prepared, None
-        if prepared is not None:
-            return prepared
-        return self._cut(BULK) if self._backlog[BULK] else None
+        if self._backlog[INTERACTIVE] and not self._bulk_is_due():
+            batch = self._cut(INTERACTIVE)
+            if batch is not None:
+                return batch
+        batch, self._prepared = self._prepared, None
+        if self._backlog[BULK] or batch is not None:
+            self._bulk_since = self._now()
+            batch = batch or self._cut(BULK)
+        if batch is None and self._backlog[INTERACTIVE]:
+            batch = self._cut(INTERACTIVE)
+        return batch
+
+    def _bulk_is_due(self) -> bool:
+        """Whether bulk work has been passed over for so long that interactive work waits once."""
+        if not self._backlog[BULK] and self._prepared is None:
+            return False
+        return self._now() - self._bulk_since > _BULK_TURN_S
 
     def _cut(self, lane: int) -> Batch | None:
         best: Share | None = None

@@ -143,6 +143,21 @@ def test_interactive_goes_before_bulk_that_is_already_prepared(bench: Bench) -> 
     assert sorted(bulk.delivered) == [(0, i) for i in range(200)]
 
 
+def test_bulk_gets_a_turn_however_many_single_texts_come(bench: Bench) -> None:
+    (engine,) = bench.engines
+    single, bulk = bench.join(INTERACTIVE, "single"), bench.join(BULK, "bulk")
+    bench.submit(single, b"a text")
+    bench.submit(bulk, *[b"a longer text of a bulk request"] * 20_000)
+    turns: list[str] = []
+    for _ in range(100):
+        bench.submit(single, b"a text")
+        bench.settle()
+        bench.clock += 0.05
+        (who,) = names(engine.finish())
+        turns.append(who)
+    assert 5 <= turns.count("bulk") <= 15
+
+
 def test_batches_converge_on_the_compute_time_that_is_aimed_at(bench: Bench) -> None:
     bulk = bench.join(BULK)
     bench.submit(bulk, *[b"x" * 200] * 2000)
