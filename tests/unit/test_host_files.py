@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from pgannex_server.host import (
     compiler,
     examine,
@@ -42,6 +43,17 @@ def test_layers_pin_nothing_twice() -> None:
             pin.name for layer in layers.wanted(kind, LOCKS) for pin in layers.pins(LOCKS / f"{layer}.txt")
         ]
         assert sorted(names) == sorted(set(names))
+
+
+def test_every_requirement_of_an_extra_has_a_pin_that_meets_it() -> None:
+    project = tomllib.loads((LOCKS.parent / "pyproject.toml").read_text())["project"]
+    pinned = {pin.name: pin.version for file in LOCKS.glob("*.txt") for pin in layers.pins(file)}
+    for extra, wanted in project["optional-dependencies"].items():
+        for text in wanted:
+            requirement = Requirement(text)
+            version = pinned.get(layers.normal(requirement.name))
+            assert version is not None, f"{extra}: {text} has no pin: python tools/lock.py"
+            assert requirement.specifier.contains(version), f"{extra}: {text}, but {version} is pinned"
 
 
 def test_a_probe_chooses_the_build_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
