@@ -1,7 +1,7 @@
 """Who may enter a model's queue: a bound on requests and on bytes, and nothing waits outside.
 
 A full queue is answered at once with `overloaded` and an estimate of when to come again;
-a request that is let in counts until it is done, whatever its end.
+a request that is let in counts while texts of it wait for the engine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Admission:
     def enter(self) -> None:
         self.requests += 1
 
-    def leave(self, size: int) -> None:
-        """A request goes, with `size` bytes that were never computed."""
+    def leave(self) -> None:
+        """A request waits no more, at least for now."""
         self.requests -= 1
-        self.bytes -= size

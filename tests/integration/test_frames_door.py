@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from frames_process import Client, FramesServer, bulk, embed_open, serving
@@ -280,6 +281,20 @@ def test_an_artifact_that_does_not_come_fails_the_request(
     client.expect(FrameType.NEED)
     client.send(Part(hash, data).encode(0, flags))
     assert client.failure().code == code
+
+
+# -- a full queue ---------------------------------------------------------------------------------
+
+
+def test_who_waits_for_nothing_does_not_fill_the_queue() -> None:
+    with serving("[limits]\nqueue = 2") as server, ExitStack() as held:
+        for _ in range(5):
+            idle = held.enter_context(Client(server.socket))
+            idle.send(embed_open(None, flags=0))
+        with Client(server.socket) as client:
+            assert len(client.embed("x")) == 384
+        idle.batch(0, ["k"], ["text"], last=True)
+        idle.expect(FrameType.ROWS)
 
 
 # -- rules ----------------------------------------------------------------------------------------

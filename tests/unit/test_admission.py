@@ -20,7 +20,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     assert caught.value.retry_after_s == 1.5
     assert "1.5 s" in caught.value.hint and '"m"' in caught.value.message
     assert gate.refused == 1
-    gate.leave(0)
+    gate.leave()
     gate.check(limits, lambda: 0.0)
 
 
@@ -31,5 +31,6 @@ def test_bytes_count_as_well() -> None:
     gate.bytes += 100
     with pytest.raises(Overloaded):
         gate.check(limits, lambda: 0.0)
-    gate.leave(100)
+    gate.bytes -= 100
+    gate.leave()
     gate.check(limits, lambda: 0.0)

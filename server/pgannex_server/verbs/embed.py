@@ -43,6 +43,7 @@ class Embed(Running):
         "queued_bytes",
         "share",
         "tokens",
+        "waits",
     )
 
     varying = "input"
@@ -55,7 +56,7 @@ class Embed(Running):
         Running.__init__(self, service, request, sink)
         self.queue = model.queue
         self.admission = model.admission
-        self.admission.enter()
+        self.waits = False
         self.tokens = 0
         self.queued_bytes = 0
         self.input_done = False
@@ -114,10 +115,12 @@ class Embed(Running):
     def pause(self) -> None:
         if not self.closed:
             self.share.paused = True
+            self._count()
 
     def resume(self) -> None:
         if not self.closed:
             self.share.paused = False
+            self._count()
             self.queue.wake()
 
     def progress(self) -> tuple[int, int]:
@@ -125,7 +128,8 @@ class Embed(Running):
 
     def release(self) -> None:
         self.queue.leave(self)
-        self.admission.leave(self.queued_bytes)
+        self.admission.bytes -= self.queued_bytes
+        self._count()
         model = self.plan.model
         now = time.monotonic()
         model.last_used = now
@@ -154,12 +158,24 @@ class Embed(Running):
             self.rows_out = 1
             self.tokens = chunk.tokens[0]
             self.chunks.clear()
+            self._count()
             self.sink.rows(0, self.plan.block(chunk, _FIRST), True)
             self._end_if_done()
         else:
             self._answer(chunk, indexes)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Only who waits for the engine fills the queue, not who sends nothing or does not fetch:
+        a few hundred idle cursors would else shut everybody out."""
+        waits = bool(self.chunks) and not self.share.paused and not self.closed
+        if waits != self.waits:
+            self.waits = waits
+            if waits:
+                self.admission.enter()
+            else:
+                self.admission.leave()
 
     def _take(
         self,
@@ -173,6 +189,7 @@ class Embed(Running):
         if self.closed:
             return
         self.chunks.append(rows)
+        self._count()
         self.queued_bytes += rows.size
         self.admission.bytes += rows.size
         if self.artifact is not None:
@@ -250,6 +267,7 @@ class Embed(Running):
         self.queued_bytes -= rows.size
         self.admission.bytes -= rows.size
         self.chunks.remove(rows)
+        self._count()
 
     def _end_if_done(self) -> None:
         if self.input_done and not self.chunks and not self.closed:
