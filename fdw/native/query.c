@@ -116,8 +116,6 @@ analyze(const char *text, bool with_param)
 		refuse("it writes");
 	if (query->hasModifyingCTE)
 		refuse("it has a CTE that writes");
-	if (query->rowMarks != NIL)
-		refuse("it locks rows");
 	return query;
 }
 
@@ -161,6 +159,9 @@ annex_query(EState *estate, const char *text, const char *param, bool to_end)
 	PushActiveSnapshot(estate->es_snapshot);
 	plan = pg_plan_query(analyze(query->text, param != NULL), query->text,
 						 to_end ? CURSOR_OPT_PARALLEL_OK : CURSOR_OPT_NO_SCROLL, params);
+	/* Those of subqueries too, which the query's own list does not show. */
+	if (plan->rowMarks != NIL)
+		refuse("it locks rows");
 	query->desc = CreateQueryDesc(plan, query->text, estate->es_snapshot, InvalidSnapshot,
 								  &query->receiver.base, params, NULL, 0);
 	ExecutorStart(query->desc, 0);
