@@ -91,6 +91,6 @@ def http_loop(socket: Path, dsn: str, model: str, texts: Sequence[str]) -> float
         for i, text in enumerate(texts):
             answer = http.post("/v1/embeddings", json={"model": model, "input": text})
             answer.raise_for_status()
-            vector = answer.json()["data"][0]["embedding"]
+            vector = [float(cell) for cell in answer.json()["data"][0]["embedding"]]
             db.execute("INSERT INTO bench_client_loop VALUES (%s, %s)", (i, vector))
         return len(texts) / (time.perf_counter() - start)
