@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pgannex_wire import WireError
 
+from pgannex_server.gather import Gather
 from pgannex_server.pool import Chunk, Group, Item, Job, Share
 from pgannex_server.speed import Speed
 from pgannex_server.workers.pipe import Result, pack_embed
@@ -87,7 +88,8 @@ class Instance(Protocol):
 
 class Queue:
     """All requests that wait for one model. `wanted()` is called when work comes and no
-    instance is free, `defer(callback)` runs a callback soon, `now()` is time.monotonic."""
+    instance is free, `defer(callback)` runs a callback soon, `later(seconds, callback)` then,
+    `now()` is time.monotonic."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class Queue:
         now: Callable[[], float],
         defer: Callable[[Callable[[], None]], object],
         wanted: Callable[[], None],
+        later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self.speed = Speed(batch_ms)
         self.idle: list[Instance] = []
@@ -103,6 +106,10 @@ class Queue:
         self._now = now
         self._defer = defer
         self._wanted = wanted
+        self._later = later
+        self._gather = Gather()
+        self._held: Instance | None = None
+        self._holds = 0
         self._lanes: tuple[dict[bytes, Group], dict[bytes, Group]] = ({}, {})
         self._backlog = [0, 0]
         self._clock = [0.0, 0.0]
@@ -162,6 +169,9 @@ class Queue:
         self._backlog[share.lane] += count
         if self.idle:
             self.pump()
+        elif self._held is not None:
+            if self._backlog[INTERACTIVE] >= self._gather.target:
+                self._release()
         else:
             self._wanted()
             if share.lane == BULK:
@@ -202,6 +212,8 @@ class Queue:
         """An instance takes no work any more."""
         if instance in self.idle:
             self.idle.remove(instance)
+        elif instance is self._held:
+            self._held = None
 
     def pump(self) -> None:
         """Give every idle instance a batch, as long as there is work."""
@@ -216,11 +228,12 @@ class Queue:
 
         Without `more` the instance is about to leave and gets none.
         """
-        following = self._next() if more else None
-        if following is not None:
-            self._send(instance, following)
-        elif more:
-            self.idle.append(instance)
+        if not (more and self._hold(instance, batch, result.compute_ns / 1e9)):
+            following = self._next() if more else None
+            if following is not None:
+                self._send(instance, following)
+            elif more:
+                self.idle.append(instance)
         batch.deliver(result)
         if batch.cost >= _TELLING_COST:
             self.speed.learn(batch.cost, result.compute_ns / 1e9, result.tokens, batch.size)
@@ -233,6 +246,28 @@ class Queue:
         return instance
 
     # -- inside -----------------------------------------------------------------------
+
+    def _hold(self, instance: Instance, batch: Sent, compute_s: float) -> bool:
+        """Whether the instance waits for the callers of this batch to come back (gather.py)."""
+        if self._held is not None or (isinstance(batch, Batch) and batch.lane == BULK):
+            return False
+        callers = len({item[2].job for item in batch.items}) if isinstance(batch, Batch) else 1
+        seconds = self._gather.wish(callers, self._backlog[INTERACTIVE], compute_s)
+        if not seconds or self._bulk_is_due():
+            return False
+        self._held = instance
+        self._holds += 1
+        hold = self._holds
+        self._later(seconds, lambda: self._release() if hold == self._holds else None)
+        return True
+
+    def _release(self) -> None:
+        """The hold is over: enough callers are back, or the time is up."""
+        instance, self._held = self._held, None
+        if instance is not None:
+            self._gather.ended(self._backlog[INTERACTIVE])
+            self.idle.append(instance)
+            self.pump()
 
     def _new_group(self, lane: int, options: bytes) -> Group:
         groups = self._lanes[lane]

@@ -77,7 +77,8 @@ class Model:
         self._retry_at = 0.0
         self._waiters: list[Callable[[WireError | None], None]] = []
         loop = registry.loop
-        self.queue = Queue(registry.config.limits.batch_ms, time.monotonic, loop.call_soon, self._wanted)
+        batch_ms = registry.config.limits.batch_ms
+        self.queue = Queue(batch_ms, time.monotonic, loop.call_soon, self._wanted, loop.call_later)
         self.slots = [Slot(self, index, registry) for index in range(config.instances)]
 
     # -- what the service asks ------------------------------------------------------------
