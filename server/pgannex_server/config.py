@@ -71,7 +71,12 @@ class LimitsConfig:
     queue: int = _opt(512, "requests that may wait for one model; one more is refused as overloaded")
     queue_bytes: int = _opt(512 << 20, "bytes of text that may wait for one model")
     max_text_bytes: int = _opt(8 << 20, "longest single text")
-    max_connections: int = _opt(1000, "connections on the frames socket")
+    partial_bytes: int = _opt(
+        512 << 20, "bytes of frames that are not whole yet; peers that are no database get a half of it"
+    )
+    max_connections: int = _opt(
+        1000, "connections on the frames socket; a quarter of them, at least 16, is for databases alone"
+    )
     window: int = _opt(16, "unanswered batches that one connection may have")
     batch_ms: int = _opt(50, "compute time that a batch aims at, so that an interactive request is next")
     start_s: float = _opt(600.0, "how long a model may take to load before its worker is killed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -91,6 +92,55 @@ def test_too_many_connections_are_refused() -> None:
             assert surplus.failure().code == "overloaded"
         clients.pop().close()
         until("a place is free", lambda: _serves(server))
+
+
+def test_strangers_cannot_take_the_places_of_databases() -> None:
+    limits, uid = "[limits]\nmax_connections = 40", os.getuid()
+    with serving(limits, f'database_users = ["{uid + 4711}"]') as server, contextlib.ExitStack() as opened:
+        until("who asked first is gone", lambda: _serves(server))
+        strangers = [opened.enter_context(server.client()) for _ in range(24)]
+        for client in strangers:
+            client.embed("x")
+        surplus = [opened.enter_context(server.client()) for _ in range(50)]
+        for client in surplus:
+            assert client.failure().code == "overloaded"
+        server.write(limits, f'database_users = ["{uid}"]')
+        server.process.send_signal(signal.SIGHUP)
+        until("we are a database", lambda: _serves(server))
+        for client in [opened.enter_context(server.client()) for _ in range(16)]:
+            client.embed("x")
+        assert opened.enter_context(server.client()).failure().code == "overloaded"
+
+
+def _half(megabytes: float) -> bytes:
+    """An OPEN of 3 MiB, and of it only so much."""
+    return embed_open("x" * (3 << 20))[: int(megabytes * (1 << 20))]
+
+
+def test_frames_without_an_end_do_not_take_all_memory() -> None:
+    with serving("[limits]\npartial_bytes = 4194304") as server:
+        with server.client() as first, server.client() as second:
+            first.send(_half(2.5))
+            first_half = len(_half(2.5))
+            with server.client() as third:
+                third.embed("x")
+            with contextlib.suppress(OSError):
+                second.send(_half(2.5))
+            assert second.failure().code == "overloaded"
+            first.send(embed_open("x" * (3 << 20))[first_half:])
+            first.expect(FrameType.ROWS)
+        with server.client() as again:
+            again.send(_half(2.9))
+            again.send(embed_open("x" * (3 << 20))[len(_half(2.9)) :])
+            again.expect(FrameType.ROWS)
+
+
+def test_strangers_get_half_of_that_memory() -> None:
+    users = f'database_users = ["{os.getuid() + 4711}"]'
+    with serving("[limits]\npartial_bytes = 4194304", users) as server, server.client() as client:
+        with contextlib.suppress(OSError):
+            client.send(_half(2.9))
+        assert client.failure().code == "overloaded"
 
 
 def _serves(server: FramesServer) -> bool:

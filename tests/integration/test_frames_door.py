@@ -316,6 +316,7 @@ VIOLATIONS = {
     "more rows than a block may claim": Hello(1, 0, 1, "t", "", "").encode()
     + embed_open(None, flags=0)
     + pack_frame(FrameType.BATCH, b"\xff\xff\xff\xff\0\0"),
+    "a HELLO without an end": b"\0\x10\0\0\x01" + bytes(7 + (70 << 10)),
     "a payload that ends early": pack_frame(FrameType.HELLO, b"\0\1"),
 }
 
@@ -327,6 +328,25 @@ def test_who_breaks_the_rules_is_told_and_closed(server: FramesServer, name: str
         assert client.failure().code == "protocol_violation"
         assert closed(client)
     assert server.in_flight() == 0
+
+
+def test_who_says_nothing_is_not_waited_for(server: FramesServer, client: Client) -> None:
+    with Client(server.socket, hello=False) as silent:
+        silent.send(b"\0")
+        assert silent.failure().message == "no HELLO came"
+        assert closed(silent)
+    client.embed("who said HELLO is served, however late")
+
+
+@pytest.mark.parametrize("names", ["outputs", "args", "columns"])
+def test_a_name_that_comes_twice_is_a_bad_argument(client: Client, names: str) -> None:
+    arg, column = Arg("input", TEXT_OID, b"x"), Column("input", TEXT_OID)
+    args = (Arg("model", TEXT_OID, b"echo"), arg) + (arg,) * (names == "args")
+    columns = (column,) * (names == "columns")
+    wanted = (Column("tokens", 23),) * (2 if names == "outputs" else 1)
+    client.send(Open("embed", SINGLE, 0, "app", "", args, columns, wanted).encode())
+    failure = client.failure()
+    assert (failure.code, "named twice" in failure.message) == ("bad_argument", True)
 
 
 def test_more_batches_than_credits_are_a_violation(client: Client) -> None:

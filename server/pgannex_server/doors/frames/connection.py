@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from pgannex_wire import PROTOCOL_MAJOR, PROTOCOL_MINOR, WireError, frame
+from pgannex_wire.errors import clipped
 from pgannex_wire.frame import HEADER, HEADER_SIZE, MAX_FRAME, FrameReader, FrameType
 from pgannex_wire.message import End, Failure, Heartbeat, Hello, Need, Notice, Open, Part, Welcome
 from pgannex_wire.values import ColumnBlock
@@ -34,6 +35,7 @@ Again = Callable[[bytes, int, Sink], Handle | None]
 _ROWS = int(FrameType.ROWS)
 _MAX_UNANSWERED_BYTES = 64 << 20
 _HIGH_WATER = 1 << 20
+_MAX_HELLO = 64 << 10
 
 
 class Connection(asyncio.Protocol):
@@ -48,7 +50,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
         self._hello: Hello | None = None
-        self._trusted = False
+        self.trusted = False
+        self.admitted = False
+        self.partial = 0
         self._user_role = ""
         self._busy = False
         self._handle: Handle | None = None
@@ -71,9 +75,12 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.uid, self.pid = self.door.peer_of(transport)
-        self._trusted, self._user_role = self.door.trust(self.uid)
-        if not self.door.welcome(self):
-            self._refuse(WireError("overloaded", "too many connections", hint="see [limits] max_connections"))
+        self.trusted, self._user_role = self.door.trust(self.uid)
+        refusal = self.door.welcome(self)
+        if refusal is not None:
+            self._refuse(refusal)
+            if self.door.crowded:
+                self.shut()
 
     def data_received(self, data: bytes) -> None:
         if self.closing_since:
@@ -88,6 +95,7 @@ class Connection(asyncio.Protocol):
                 self._take(type_, flags, seq, payload)
                 if self.closing_since:
                     return
+            self._hold(self._reader.pending())
         except WireError as err:
             self._refuse(err)
         except Exception:
@@ -114,6 +122,13 @@ class Connection(asyncio.Protocol):
         if self._handle is not None:
             self._handle.resume()
 
+    def _hold(self, held: int) -> None:
+        """What lies here of a frame that is not whole yet; only when a frame comes in pieces."""
+        if self._hello is None:
+            _check_hello(held)
+        if held != self.partial:
+            self.door.hold(self, held)
+
     # -- frames from the client ---------------------------------------------------------------
 
     def _take(self, type_: int, flags: int, seq: int, payload: bytes) -> None:
@@ -133,6 +148,7 @@ class Connection(asyncio.Protocol):
     def _greet(self, payload: bytes) -> None:
         if self._hello is not None:
             raise WireError("protocol_violation", "HELLO was sent twice")
+        _check_hello(len(payload))
         hello = Hello.decode(payload)
         if hello.major != PROTOCOL_MAJOR:
             raise WireError(
@@ -192,14 +208,16 @@ class Connection(asyncio.Protocol):
         if hello is None:
             raise WireError("protocol_violation", "OPEN came before HELLO")
         message = Open.decode(payload, flags)
+        _check_names("input", [*(arg.name for arg in message.args), *(c.name for c in message.columns)])
+        _check_names("output", [column.name for column in message.outputs])
         caller = Caller(
-            role=message.role if self._trusted and message.role else self._user_role,
+            role=message.role if self.trusted and message.role else self._user_role,
             uid=self.uid,
             pid=hello.pid,
             database=hello.database,
             application_name=hello.application_name,
             client=hello.client,
-            grant=parse_grant(message.grant) if self._trusted else {},
+            grant=parse_grant(message.grant) if self.trusted else {},
         )
         self._cached = cached = remember(message, payload, self.service.varying(message.verb), caller)
         deadline = time.monotonic() + message.deadline_ms / 1000 if message.deadline_ms else 0.0
@@ -295,6 +313,11 @@ class Connection(asyncio.Protocol):
         if self._handle is not None and not self._paused:
             self._write(Heartbeat(*self._handle.progress()).encode())
 
+    def check_hello(self, before: float) -> None:
+        """Whoever connected before that time and sent no HELLO is not waited for."""
+        if self._hello is None and self.since < before and not self.closing_since:
+            self._refuse(WireError("protocol_violation", "no HELLO came", hint="a host sends it at once"))
+
     def leave(self) -> None:
         """Close our end of an idle connection once everything is written."""
         if not self.closing_since:
@@ -346,6 +369,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         self.closing_since = time.monotonic()
+        self._forget_partial()
         transport = self._transport
         if transport is None:
             return
@@ -357,8 +381,14 @@ class Connection(asyncio.Protocol):
         else:
             transport.close()
 
+    def _forget_partial(self) -> None:
+        if self.partial:
+            self.door.hold(self, 0)
+            self._reader = FrameReader()
+
     def _gone(self) -> None:
         self._transport = None
+        self._forget_partial()
         self.door.running.pop(self, None)
         self._busy = False
         handle, self._handle = self._handle, None
@@ -368,3 +398,14 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+
+
+def _check_hello(size: int) -> None:
+    if size > _MAX_HELLO:
+        raise WireError("protocol_violation", f"the first frame is no HELLO of at most {_MAX_HELLO} bytes")
+
+
+def _check_names(what: str, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise WireError("bad_argument", f'{what} "{clipped(twice)}" is named twice')

@@ -1,7 +1,8 @@
 """The frames door: the unix socket, who may knock, and what all connections share.
 
 It owns the listening socket (socketfile.py), one heartbeat timer for all running requests,
-and the answer to "is this peer a database?". Requests are connection.py's.
+and the answer to "is this peer a database?". Peers that are none cannot take all places, nor
+all memory for frames that come in pieces. Requests are connection.py's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import pwd
 import socket
 import struct
 import time
+
+from pgannex_wire import WireError
 
 from pgannex_server.doors import socketfile
 from pgannex_server.doors.frames.connection import Connection
@@ -24,6 +27,8 @@ _UCRED = struct.Struct("3i")
 _HEARTBEAT_S = 2.0
 _LINGER_S = 4.0
 """A client that does not close after an ERROR is closed after this long."""
+_HELLO_S = 10.0
+"""A peer that has sent no whole HELLO is closed after this long."""
 _FLUSH_S = 1.0
 
 
@@ -35,6 +40,8 @@ class FramesDoor:
         self.connections: dict[Connection, None] = {}
         self.running: dict[Connection, None] = {}
         self.draining = False
+        self._admitted = {True: 0, False: 0}
+        self._partial = {True: 0, False: 0}
         self.path = service.config.server.socket
         self._server: asyncio.AbstractServer | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -79,17 +86,46 @@ class FramesDoor:
 
     # -- what connections ask -------------------------------------------------------------------
 
-    def welcome(self, connection: Connection) -> bool:
-        """Register a connection; False if there are too many."""
+    def welcome(self, connection: Connection) -> WireError | None:
+        """Register a connection; the error to refuse it with if there are too many."""
         telemetry = self.service.telemetry
-        self.connections[connection] = None
         telemetry.connections += 1
         telemetry.connections_total += 1
-        return telemetry.connections <= self.service.config.limits.max_connections
+        self.connections[connection] = None
+        most = self.service.config.limits.max_connections
+        kept = 0 if connection.trusted else database_places(most)
+        if sum(self._admitted.values()) < most and self._admitted[False] < most - kept:
+            self._admitted[connection.trusted] += 1
+            connection.admitted = True
+            return None
+        return WireError("overloaded", "too many connections", hint="see [limits] max_connections")
+
+    @property
+    def crowded(self) -> bool:
+        """So many refused connections have yet to close that another is not waited for."""
+        return len(self.connections) > 2 * self.service.config.limits.max_connections
 
     def farewell(self, connection: Connection) -> None:
         if self.connections.pop(connection, self) is None:
             self.service.telemetry.connections -= 1
+            self._admitted[connection.trusted] -= connection.admitted
+
+    def hold(self, connection: Connection, held: int) -> None:
+        """Count what a connection has of a frame that is not whole yet.
+
+        Raises WireError(overloaded) where all of them together are too much.
+        """
+        grown = held - connection.partial
+        connection.partial = held
+        self._partial[connection.trusted] += grown
+        most = self.service.config.limits.partial_bytes
+        if grown > 0 and (
+            sum(self._partial.values()) > most
+            or (not connection.trusted and self._partial[False] > most // 2)
+        ):
+            raise WireError(
+                "overloaded", "too many large frames are on their way", hint="see [limits] partial_bytes"
+            )
 
     def trust(self, uid: int) -> tuple[bool, str]:
         """(whether a role and a grant are believed, the role of the peer itself)."""
@@ -107,10 +143,18 @@ class FramesDoor:
     def _beat(self) -> None:
         for connection in list(self.running):
             connection.heartbeat()
-        late = time.monotonic() - _LINGER_S
+        now = time.monotonic()
+        for connection in list(self.connections):
+            connection.check_hello(now - _HELLO_S)
+        late = now - _LINGER_S
         for connection in [c for c in self.connections if 0 < c.closing_since < late]:
             connection.shut()
         self._timer = self.service.loop.call_later(_HEARTBEAT_S, self._beat)
+
+
+def database_places(most: int) -> int:
+    """Of `most` connections, those that only a database gets: a quarter, at least 16."""
+    return min(max(16, most // 4), most // 2)
 
 
 def user_name(uid: int) -> str:
