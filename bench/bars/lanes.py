@@ -22,7 +22,7 @@ def lanes(target: Target) -> list[Measurement]:
 
     def bulk() -> None:
         try:
-            rates.extend(_bulk(target, model) for _ in range(3))
+            rates.extend(_bulk(target, model) for _ in range(8))
         finally:
             done.set()
 

@@ -78,7 +78,7 @@ class LimitsConfig:
         1000, "connections on the frames socket; a quarter of them, at least 16, is for databases alone"
     )
     window: int = _opt(16, "unanswered batches that one connection may have")
-    batch_ms: int = _opt(50, "compute time that a batch aims at, so that an interactive request is next")
+    batch_ms: int = _opt(40, "compute time that a batch aims at, so that an interactive request is next")
     start_s: float = _opt(600.0, "how long a model may take to load before its worker is killed")
     hang_s: float = _opt(60.0, "how long one batch may take before its worker counts as hung")
     idle_unload_s: float = _opt(0.0, "unload a model that was idle this long and is not pinned; 0: never")

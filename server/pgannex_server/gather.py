@@ -3,14 +3,14 @@
 Callers in a loop come back at once with their next text. An engine that starts on whoever is
 first computes one text, then all the others, and half of its time is lost on small batches.
 So after a batch of several callers it is held until as many wait as there are callers, for
-2 ms or a third of the last batch at the most. Callers who do not come back are not waited for
+3 ms or half the time of the last batch at the most. Callers who do not come back are not waited for
 again soon: the next holds are skipped, up to 64 of them. A lone caller is never waited for.
 """
 
 from __future__ import annotations
 
-_LONGEST_S = 0.002
-_SHARE = 0.33
+_LONGEST_S = 0.003
+_SHARE = 0.5
 _SHORTEST_S = 0.0005
 """An engine that is quicker than this share allows gains nothing by waiting."""
 _MOST_SKIPPED = 64
