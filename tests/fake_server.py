@@ -174,6 +174,11 @@ def early_end(request: Request) -> None:
     request.connection.send(request.end())
 
 
+def welcoming(request: Request) -> None:
+    """WELCOME once more, with a window of its own."""
+    request.connection.send(message.Welcome(1, 0, 1 << 31, frame.MAX_FRAME, "fake/1", "0").encode())
+
+
 def failing(request: Request) -> None:
     """An error with everything in it, after the first answer."""
     error = WireError("overloaded", "the queue is full: 512 requests", detail="naïve 🐘", hint="try again")
@@ -252,10 +257,11 @@ BEHAVIOURS: dict[str, Callable[[Request], None]] = {
     f.__name__: f
     for f in (
         silent, beating, garbage, huge, cut, gone, bad_block, bad_text, extra_rows, fewer_rows, early_end,
-        failing, odd_state, noticing, needing, bytewise, slow_reader, split_rows, then_close,
+        welcoming, failing, odd_state, noticing, needing, bytewise, slow_reader, split_rows, then_close,
     )
 }  # fmt: skip
-CLOSES = {"garbage", "huge", "cut", "gone", "bad_block", "early_end", "failing", "odd_state", "then_close"}
+CLOSES = {"garbage", "huge", "cut", "gone", "bad_block", "early_end", "welcoming", "failing", "odd_state",
+          "then_close"}  # fmt: skip
 
 
 def answer(request: Request) -> str:

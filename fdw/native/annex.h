@@ -196,6 +196,7 @@ struct AnnexConnection
 	AnnexConnection **holder;	/* who uses it; NULL while idle */
 	bool		reused;			/* served a request before this one */
 	bool		heard;			/* bytes have come since OPEN */
+	bool		welcomed;
 	uint32		window;
 	uint32		max_frame;
 	FrameBuffer out;

@@ -7,6 +7,8 @@
  */
 #include "annex.h"
 
+#define MAX_WINDOW 64
+
 static void
 park_rows(AnnexScan *scan, const FrameHeader *header, const uint8 *payload)
 {
@@ -45,6 +47,9 @@ take_welcome(AnnexConnection *conn, const FrameHeader *header, const uint8 *payl
 
 	if (wrong != NULL)
 		annex_protocol_error(wrong);
+	if (conn->welcomed)
+		annex_protocol_error("WELCOME came twice");
+	conn->welcomed = true;
 	if (welcome.major != FRAME_MAJOR)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -52,7 +57,7 @@ take_welcome(AnnexConnection *conn, const FrameHeader *header, const uint8 *payl
 						welcome.major, welcome.minor, FRAME_MAJOR, FRAME_MINOR),
 				 errdetail("code: protocol_violation"),
 				 errhint("install the extension and the server from the same release")));
-	conn->window = Max(1, welcome.window);
+	conn->window = Min(MAX_WINDOW, Max(1, welcome.window));
 	conn->max_frame = Min(FRAME_MAX, Max(welcome.max_frame, 1024));
 }
 

@@ -154,6 +154,7 @@ static void
 remember(AnnexTable *table, const GrantKey *key, const char *grant)
 {
 	GrantEntry *entry;
+	char	   *copy;
 	Oid			depends = InvalidOid;
 	uint64		before = invalidations;
 
@@ -167,9 +168,11 @@ remember(AnnexTable *table, const GrantKey *key, const char *grant)
 		forget_grants();
 	if (grants == NULL)
 		create_grants();
+	/* First what may fail: an entry is never without its grant. */
+	copy = MemoryContextStrdup(grants_mcxt, grant);
 	entry = hash_search(grants, key, HASH_ENTER, NULL);
 	entry->depends = depends;
-	entry->grant = MemoryContextStrdup(grants_mcxt, grant);
+	entry->grant = copy;
 }
 
 /*

@@ -184,6 +184,7 @@ annex_connection_open(AnnexConnection *conn)
 	conn->wants_write = false;
 	conn->generation = annex_socket_generation;
 	conn->reused = false;
+	conn->welcomed = false;
 	conn->window = FRAME_DEFAULT_WINDOW;
 	conn->max_frame = FRAME_MAX;
 	conn->in = MemoryContextAlloc(annex_memory(), INPUT_SIZE);

@@ -23,6 +23,15 @@ connection_lost(void)
 			 errhint("the server may have been stopped or restarted: try again")));
 }
 
+/* The connection; it is not there after END, nor after the subtransaction that opened it. */
+static AnnexConnection *
+connected(AnnexStream *stream)
+{
+	if (stream->conn == NULL)
+		connection_lost();
+	return stream->conn;
+}
+
 static void
 server_silent(void)
 {
@@ -89,11 +98,11 @@ wait_for_server(AnnexScan *scan)
 {
 	AnnexStream *stream = &scan->stream;
 	TimestampTz heard = GetCurrentTimestamp();
-	bool		had_output = annex_connection_unsent(stream->conn) > 0;
+	bool		had_output = annex_connection_unsent(connected(stream)) > 0;
 
 	for (;;)
 	{
-		AnnexIo		io = annex_connection_flush(stream->conn);
+		AnnexIo		io = annex_connection_flush(connected(stream));
 
 		if (io == IO_DONE && had_output)
 			return;
@@ -121,7 +130,7 @@ void
 annex_stream_send(AnnexScan *scan)
 {
 	AnnexStream *stream = &scan->stream;
-	AnnexIo		io = annex_connection_flush(stream->conn);
+	AnnexIo		io = annex_connection_flush(connected(stream));
 
 	if (io != IO_LOST && !stream->single)
 	{
@@ -221,7 +230,7 @@ annex_stream_await_credit(AnnexScan *scan)
 {
 	AnnexStream *stream = &scan->stream;
 
-	while (stream->unanswered >= stream->conn->window || annex_connection_unsent(stream->conn) > 0)
+	while (stream->unanswered >= connected(stream)->window || annex_connection_unsent(stream->conn) > 0)
 	{
 		if (stream->need != NULL)
 			answer_need(scan);

@@ -72,6 +72,7 @@ BROKEN = {
     "huge": "08P01",
     "bad_block": "08P01",
     "early_end": "08P01",
+    "welcoming": "08P01",
     "cut": "08006",
     "gone": "08006",
     "failing": "53000",
