@@ -13,6 +13,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -248,14 +249,30 @@ def server_is_busy(server: HttpServer) -> None:
 
 def test_not_ready_until_the_pinned_model_is_loaded() -> None:
     pinned = "[models.pinned]\nengine = 'echo'\npin = true\noptions = { load_ms = 1500 }"
-    with HttpServer(pinned) as server, server.unix() as client:
+    with HttpServer(pinned) as server, server.unix() as client, server.tcp(None) as stranger:
         seen: list[httpx.Response] = []
+        told: list[httpx.Response] = []
         while not seen or seen[-1].status_code != 200:
             seen.append(client.get("/ready"))
+            told.append(stranger.get("/ready"))
             assert client.get("/health").status_code == 200
         assert seen[0].status_code == 503
         assert seen[0].headers["retry-after"]
         assert "pinned" in json.dumps(seen[0].json())
+        assert told[0].status_code == 503
+        assert told[0].json()["waiting_for"][0].startswith("a model is ")
+        assert all("pinned" not in answer.text for answer in told)
+
+
+def test_asking_often_whether_it_is_ready_costs_one_probe_a_second() -> None:
+    with HttpServer("[models.pinned]\nengine = 'echo'\npin = true") as server, server.unix() as client:
+        before = time.monotonic()
+        while client.get("/ready").status_code != 200:
+            time.sleep(0.02)
+        for _ in range(300):
+            assert client.get("/ready").status_code == 200
+        seconds = time.monotonic() - before
+        assert 1 <= server.metric("pgannex_model_requests_total", model_name="pinned") <= 3 + seconds
 
 
 def test_keys_and_models_change_at_a_reload() -> None:
