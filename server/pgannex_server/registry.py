@@ -242,7 +242,7 @@ class Registry:
         """The model called `name`. Raises unknown_model, naming those there are."""
         model = self._names.get(name)
         if model is None:
-            known = ", ".join(sorted(self.models)) or "none: add one to pgannex.toml"
+            known = ", ".join(sorted(self._names)) or "none: add one to pgannex.toml"
             raise WireError(
                 "unknown_model", f'no model is called "{name}"', hint=f"available models: {known}"
             )

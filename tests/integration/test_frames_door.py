@@ -34,6 +34,7 @@ engine = "echo"
 [models.small]
 engine = "echo"
 options = { dimensions = 8 }
+aliases = ["tiny"]
 """
 
 
@@ -126,7 +127,7 @@ def test_what_is_refused_says_why_and_closes(
 
 def test_an_unknown_model_s_hint_names_those_there_are(client: Client) -> None:
     client.send(embed_open("x", model="nope"))
-    assert client.failure().hint == "available models: echo, slow, small"
+    assert client.failure().hint == "available models: echo, slow, small, tiny"
 
 
 def test_json_too_deep_to_be_read_is_a_bad_argument(client: Client) -> None:
