@@ -1,4 +1,4 @@
-"""`python -m bench TARGET.json`: run the bars, print the table, keep the run.
+"""`python -m bench TARGET.json`: run the bars, print the table, keep a whole run in results/.
 
 `pgannex bench` starts a stack of its own, writes the target file and calls this.
 """
@@ -33,7 +33,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("target", type=Path, help="the JSON file that describes the stack")
     parser.add_argument("bars", nargs="*", choices=[*BARS, []], help="only these bars")
-    parser.add_argument("--keep", type=Path, help="write the run to this folder")
     args = parser.parse_args()
     target = read_target(args.target)
     rows: list[Measurement] = []
@@ -46,8 +45,8 @@ def main() -> int:
             failed = True
             traceback.print_exc()
     print(table(rows))
-    if args.keep:
-        print(f"kept in {keep(rows, args.keep, 'embed')}")
+    if not args.bars and not failed:
+        print(f"kept in {keep(rows, Path(__file__).parent / 'results', 'embed')}")
     return 2 if failed else int(any(row.met is False for row in rows))
 
 
