@@ -72,6 +72,16 @@ def locate(config: ModelConfig, server: ServerConfig) -> tuple[Path, str]:
     return _on_hub(name, config, server)
 
 
+def is_source(text: str) -> bool:
+    """Whether `text` has the form of a source; nothing is looked up."""
+    kind, _, rest = text.partition(":")
+    if kind == "package":
+        return bool(rest) and rest.isprintable()
+    if kind != "hub" and text.startswith(("/", "./", "../", "~")):
+        return text.isprintable()
+    return _HUB_ID.fullmatch(rest if kind == "hub" else text) is not None
+
+
 def cached(name: str, revision: str, cache: Path) -> Path | None:
     """The folder of a hub model in the local cache, if it is there and whole.
 

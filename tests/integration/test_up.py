@@ -202,6 +202,11 @@ def test_a_model_is_added_listed_and_removed(fresh: tuple[TestStack, Modes]) -> 
     assert (again.returncode, "configured already" in again.stderr) == (1, True)
     wrong = models("add", "third", "--alias", "second")
     assert (wrong.returncode, '"second" names two models' in wrong.stderr) == (1, True)
+    for name in ("../../etc/passwd", "/etc/passwd", "two\nlines", " ", "a b", "hub:"):
+        refused = models("add", name)
+        assert refused.returncode == 1, name
+        assert "hint" in refused.stderr, refused.stderr
+    assert models("add", "fourth", "--source", "a b").returncode == 1
     assert models("rm", "second").returncode == 0
     offered("zweitens", False)
     assert config.read_text().strip() == before.strip()

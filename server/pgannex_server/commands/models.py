@@ -15,6 +15,7 @@ from pgannex_server.commands.target import config_option, config_path, configure
 from pgannex_server.host import model_file, processes
 from pgannex_server.host.errors import HostError
 from pgannex_server.host.model_file import Value
+from pgannex_server.models import is_source
 
 _COLUMNS = ("name", "source", "engine", "device", "instances", "pin", "aliases")
 
@@ -58,6 +59,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_add(options: argparse.Namespace) -> int:
     """Append a section, if the result is a valid configuration."""
+    _check_names(options)
     values: dict[str, Value] = {"source": _source(options.source)} if options.source else {}
     values |= {
         key: getattr(options, key)
@@ -77,6 +79,24 @@ def run_remove(options: argparse.Namespace) -> int:
     return _change(path, model_file.removed(path.read_text(), options.name))
 
 
+def _check_names(options: argparse.Namespace) -> None:
+    """Names that can be asked for, and a source that the server would understand."""
+    for name in (options.name, *options.alias):
+        if not name.isprintable() or not name.strip() or name != name.strip():
+            raise HostError(f"{name!r} is no name of a model", hint="use letters, digits and - _ . /")
+    if not options.source and options.engine != "echo":
+        if options.name.startswith(("/", ".", "~")):
+            raise HostError(
+                f'"{options.name}" is no name of a model',
+                hint=f"give the folder as its source: pgannex models add NAME --source {options.name}",
+            )
+        if not is_source(options.name):
+            raise HostError(
+                f'"{options.name}" is not the id of a model on the hub',
+                hint="say where it is: --source FOLDER, or --source org/name",
+            )
+
+
 def _source(text: str) -> str:
     """A folder as an absolute path, because the server runs elsewhere; a hub id as it is."""
     if text.startswith((".", "~", "/")) or Path(text).is_dir():
@@ -84,6 +104,11 @@ def _source(text: str) -> str:
         if not (folder / "config.json").exists():
             raise HostError(f"{folder} holds no model: there is no config.json in it")
         return str(folder)
+    if not is_source(text):
+        raise HostError(
+            f"source {text!r} is neither a hub id nor a folder",
+            hint="write org/name, package:module/folder, or a folder that is there",
+        )
     return text
 
 
