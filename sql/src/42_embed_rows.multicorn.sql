@@ -7,13 +7,14 @@ CREATE FUNCTION pgml.embed_rows(
     LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE COST 200000 ROWS 1000
 AS $$
 DECLARE
-    keys text[];
-    texts text[];
-    missing text[];
+    keys pg_catalog.text[];
+    texts pg_catalog.text[];
+    missing pg_catalog.text[];
 BEGIN
     FOR keys, texts, missing IN EXECUTE pg_catalog.format(
-        E'SELECT array_agg(k) FILTER (WHERE t IS NOT NULL), array_agg(t) FILTER (WHERE t IS NOT NULL),'
-        '       array_agg(k) FILTER (WHERE t IS NULL)'
+        E'SELECT pg_catalog.array_agg(k) FILTER (WHERE t IS NOT NULL),'
+        '       pg_catalog.array_agg(t) FILTER (WHERE t IS NOT NULL),'
+        '       pg_catalog.array_agg(k) FILTER (WHERE t IS NULL)'
         ' FROM (SELECT k::pg_catalog.text, t::pg_catalog.text,'
         '              (pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) 512 AS part'
         '       FROM (%s\n) AS q (k, t)) AS numbered'
