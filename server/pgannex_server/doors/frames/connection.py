@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from pgannex_wire import PROTOCOL_MAJOR, PROTOCOL_MINOR, WireError, frame
-from pgannex_wire.errors import clipped
 from pgannex_wire.frame import HEADER, HEADER_SIZE, MAX_FRAME, FrameReader, FrameType
 from pgannex_wire.message import End, Failure, Heartbeat, Hello, Need, Notice, Open, Part, Welcome
 from pgannex_wire.values import ColumnBlock
 
+from pgannex_server.doors.frames.checks import check_hello, check_names
 from pgannex_server.doors.frames.open_cache import Cached, deadline_ms, remember
 from pgannex_server.request import Caller, Handle, Request, Sink, parse_grant
 
@@ -35,7 +35,6 @@ Again = Callable[[bytes, int, Sink], Handle | None]
 _ROWS = int(FrameType.ROWS)
 _MAX_UNANSWERED_BYTES = 64 << 20
 _HIGH_WATER = 1 << 20
-_MAX_HELLO = 64 << 10
 
 
 class Connection(asyncio.Protocol):
@@ -125,7 +124,7 @@ class Connection(asyncio.Protocol):
     def _hold(self, held: int) -> None:
         """What lies here of a frame that is not whole yet; only when a frame comes in pieces."""
         if self._hello is None:
-            _check_hello(held)
+            check_hello(held)
         if held != self.partial:
             self.door.hold(self, held)
 
@@ -148,7 +147,7 @@ class Connection(asyncio.Protocol):
     def _greet(self, payload: bytes) -> None:
         if self._hello is not None:
             raise WireError("protocol_violation", "HELLO was sent twice")
-        _check_hello(len(payload))
+        check_hello(len(payload))
         hello = Hello.decode(payload)
         if hello.major != PROTOCOL_MAJOR:
             raise WireError(
@@ -208,8 +207,8 @@ class Connection(asyncio.Protocol):
         if hello is None:
             raise WireError("protocol_violation", "OPEN came before HELLO")
         message = Open.decode(payload, flags)
-        _check_names("input", [*(arg.name for arg in message.args), *(c.name for c in message.columns)])
-        _check_names("output", [column.name for column in message.outputs])
+        check_names("input", [*(arg.name for arg in message.args), *(c.name for c in message.columns)])
+        check_names("output", [column.name for column in message.outputs])
         caller = Caller(
             role=message.role if self.trusted and message.role else self._user_role,
             uid=self.uid,
@@ -313,7 +312,7 @@ class Connection(asyncio.Protocol):
         if self._handle is not None and not self._paused:
             self._write(Heartbeat(*self._handle.progress()).encode())
 
-    def check_hello(self, before: float) -> None:
+    def await_hello(self, before: float) -> None:
         """Whoever connected before that time and sent no HELLO is not waited for."""
         if self._hello is None and self.since < before and not self.closing_since:
             self._refuse(WireError("protocol_violation", "no HELLO came", hint="a host sends it at once"))
@@ -398,14 +397,3 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
-
-
-def _check_hello(size: int) -> None:
-    if size > _MAX_HELLO:
-        raise WireError("protocol_violation", f"the first frame is no HELLO of at most {_MAX_HELLO} bytes")
-
-
-def _check_names(what: str, names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        twice = next(name for at, name in enumerate(names) if name in names[:at])
-        raise WireError("bad_argument", f'{what} "{clipped(twice)}" is named twice')

@@ -145,7 +145,7 @@ class FramesDoor:
             connection.heartbeat()
         now = time.monotonic()
         for connection in list(self.connections):
-            connection.check_hello(now - _HELLO_S)
+            connection.await_hello(now - _HELLO_S)
         late = now - _LINGER_S
         for connection in [c for c in self.connections if 0 < c.closing_since < late]:
             connection.shut()
