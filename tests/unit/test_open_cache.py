@@ -87,3 +87,8 @@ def test_random_damage_never_matches_wrongly() -> None:
             matched += 1
             assert Open.decode(bytes(damaged), SINGLE).args == cached.args_with(got)
     assert matched > 1000
+
+
+def test_a_large_request_is_not_kept() -> None:
+    large = with_input(BASE, b"x" * 100_000)
+    assert remember(large, payload(large), "input", CALLER) is None

@@ -17,6 +17,7 @@ from pgannex_server.request import Caller, Request, Shape
 
 _U32 = struct.Struct("!I")
 _DEADLINE = 4
+_LARGEST = 64 * 1024
 
 
 class Cached:
@@ -81,7 +82,12 @@ def deadline_ms(payload: bytes) -> int:
 
 
 def remember(message: Open, payload: bytes, varying: str, caller: Caller) -> Cached | None:
-    """A cache entry for `message`, None where there is nothing to vary."""
+    """A cache entry for `message`, None where there is nothing to vary.
+
+    A large request gains nothing from it, and an idle connection would keep its bytes.
+    """
+    if len(payload) > _LARGEST:
+        return None
     for index, arg in enumerate(message.args):
         if arg.name == varying and arg.value is not None:
             return Cached(message, payload, index, caller)
