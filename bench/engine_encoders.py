@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure import Measurement, keep, median, table
+from bench.measure import Measurement, Sense, keep, median, table
 
 CONTESTANTS = ("encode", "torch", "openvino")
 QUESTION = "which function removes trailing blanks from a string?"
@@ -128,8 +128,9 @@ def _rows(job: str, count: int, seconds: dict[tuple[str, str], list[float]]) -> 
             rows.append(Measurement(f"{job}: {name}, time", took / base, "×", "at most", limit, note))
         else:
             is_bar = count > 32
-            sense, limit_ = ("at least", WHOLE_AT_LEAST) if is_bar else ("report", None)
-            rows.append(Measurement(f"{job}: {name}, speed", base / took, "×", sense, limit_, note))  # type: ignore[arg-type]
+            sense: Sense = "at least" if is_bar else "report"
+            limit_ = WHOLE_AT_LEAST if is_bar else None
+            rows.append(Measurement(f"{job}: {name}, speed", base / took, "×", sense, limit_, note))
     return rows
 
 
