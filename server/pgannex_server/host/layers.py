@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pgannex_server.host.errors import HostError
 
-RUN = ("server", "torch", "openvino", "embedded", "demo")
+RUN = ("server", "torch", "openvino", "tabular", "embedded", "demo")
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)={2,3}(\S+)(?:\s*#\s*([\d.]+) MB)?", re.MULTILINE)
 _COMPILERS = ("cc", "gcc", "clang")
 
