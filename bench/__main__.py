@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.bars import bulk, cancel, lanes, latency
+from bench.bars import bulk, cancel, fitting, lanes, latency, serving
 from bench.measure import Measurement, keep, table
 from bench.target import Target, read_target
 
@@ -25,6 +25,11 @@ BARS: dict[str, Callable[[Target], list[Measurement]]] = {
     "lanes": lanes.lanes,
     "cancel": cancel.cancels,
     "server-down": latency.server_down,
+    "fitting": fitting.fitting,
+    "cancelled-fit": fitting.cancelled_fit,
+    "predict": serving.predict_one,
+    "microservice": serving.microservice,
+    "predict-rows": serving.predict_rows,
 }
 
 
@@ -46,7 +51,7 @@ def main() -> int:
             traceback.print_exc()
     print(table(rows))
     if not args.bars and not failed:
-        print(f"kept in {keep(rows, Path(__file__).parent / 'results', 'embed')}")
+        print(f"kept in {keep(rows, Path(__file__).parent / 'results', 'bars')}")
     return 2 if failed else int(any(row.met is False for row in rows))
 
 

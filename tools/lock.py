@@ -38,7 +38,7 @@ _TORCH_NEEDS = (
 )  # fmt: skip
 _DEV_NEEDS = (
     "pytest", "pytest-timeout", "ruff", "mypy", "import-linter", "psycopg2-binary", "pgvector",
-    "openai", "hypothesis", "sentence-transformers", "setuptools",
+    "openai", "hypothesis", "sentence-transformers", "setuptools", "redis",
 )  # fmt: skip
 _TABULAR_NEEDS = (
     "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime", "skl2onnx", "onnxmltools", "skops", "numpy",
