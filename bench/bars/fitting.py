@@ -114,7 +114,8 @@ def cancelled_fit(target: Target) -> list[Measurement]:
 def _train(algorithm: str, trees: int) -> tuple[str, tuple[object, ...]]:
     call = (
         "SELECT * FROM pgml.train('bench fit', 'regression', 'bench_fit_rows', 'y',"
-        " algorithm => %s::pgml.algorithm, hyperparams => %s::jsonb, test_size => 0.25, test_sampling => 'last')"
+        " algorithm => %s::pgml.algorithm, hyperparams => %s::jsonb,"
+        " test_size => 0.25, test_sampling => 'last')"
     )
     return call, (algorithm, json.dumps({"n_estimators": trees}))
 
