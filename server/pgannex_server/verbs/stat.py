@@ -15,7 +15,7 @@ from pgannex_server.request import Request, Sink
 from pgannex_server.slot import Slot
 from pgannex_server.verbs.running import Running
 from pgannex_server.verbs.table import Row, block_of, moment
-from pgannex_server.workers.handle import resident
+from pgannex_server.workers.link import resident
 
 if TYPE_CHECKING:
     from pgannex_server.registry import Model

@@ -1,9 +1,8 @@
 """The bytes between the server and a worker process: frame types of their own and packing.
 
-A frame is length, type, payload. One batch is under way per worker at a time, so nothing is
-matched by number. Both ends are one host and one version: integers in payloads are in
-native order, texts are raw UTF-8 that only the worker decodes, and everything that is not
-on the hot path is JSON. No sockets in here.
+Frames are those of framing.py. One batch is under way per worker at a time, so nothing is
+matched by number. Integers in payloads are in native order, texts are raw UTF-8 that only
+the worker decodes, and everything that is not on the hot path is JSON. No sockets in here.
 """
 
 from __future__ import annotations
@@ -15,14 +14,15 @@ from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 from pgannex_server.engines.base import EmbedOptions, EngineError, ModelInfo, ModelSpec
+from pgannex_server.workers.framing import HEADER, HEADER_SIZE, frame, header_of
+
+__all__ = ["HEADER_SIZE", "frame", "header_of"]
 
 # From the server.
 LOAD, EMBED, STOP = 0x10, 0x11, 0x12
 # From the worker.
 READY, LOAD_FAILED, RESULT, BATCH_FAILED = 0x90, 0x91, 0x92, 0x93
 
-HEADER = struct.Struct("=II")
-HEADER_SIZE = HEADER.size
 _EMBED_HEAD = struct.Struct("=II")
 _EMBED_ONE = struct.Struct("=IIII")
 _RESULT_HEAD = struct.Struct("=IIQI")
@@ -31,11 +31,6 @@ RESULT_HEAD_SIZE = _RESULT_HEAD.size
 
 Failure = tuple[int, str, str, str, str]
 """(index in the batch, code, message, detail, hint) of one text that could not be embedded."""
-
-
-def frame(type_: int, payload: bytes) -> bytes:
-    """One frame. The wire's limit does not apply: the peer is our own process."""
-    return HEADER.pack(len(payload), type_) + payload
 
 
 def pack_load(spec: ModelSpec) -> bytes:
@@ -136,9 +131,3 @@ def pack_error(type_: int, error: EngineError) -> bytes:
 def unpack_error(payload: bytes) -> EngineError:
     body: Mapping[str, Any] = json.loads(payload)
     return EngineError(body["code"], body["message"], detail=body["detail"], hint=body["hint"])
-
-
-def header_of(data: bytes | bytearray | memoryview) -> tuple[int, int]:
-    """(type, length of the payload) of the frame that starts `data`."""
-    length, type_ = HEADER.unpack_from(data)
-    return type_, length

@@ -8,75 +8,26 @@ dies. What it cannot survive (a crash, a hang, no memory) its parent notices.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
-import os
-import signal
-import socket
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from pgannex_server.engines import catalog
 from pgannex_server.engines.base import EmbedOptions, Engine, EngineError, ModelInfo, ModelSpec
 from pgannex_server.workers import pipe
+from pgannex_server.workers.child import Closed, Pipe, settle, take_socket
 
-_PR_SET_PDEATHSIG = 1
-_OOM_SCORE = "500"
 _WHOLE_BATCH = frozenset({"bad_argument", "unknown_verb", "out_of_memory", "engine_missing"})
 """Codes that would come for every text of the batch: no use in trying them one by one."""
 
 
-class Closed(Exception):
-    """The server closed its end."""
-
-
-class Pipe:
-    """Blocking reads and writes of whole frames."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def read(self) -> tuple[int, bytes]:
-        """(type, payload) of the next frame. Raises Closed at the end."""
-        data = self._sock.recv(1 << 16)
-        if not data:
-            raise Closed
-        while len(data) < pipe.HEADER_SIZE:
-            data += self._more()
-        type_, length = pipe.header_of(data)
-        missing = pipe.HEADER_SIZE + length - len(data)
-        if missing <= 0:
-            return type_, data[pipe.HEADER_SIZE :]
-        return type_, data[pipe.HEADER_SIZE :] + self._exactly(missing)
-
-    def _more(self) -> bytes:
-        data = self._sock.recv(1 << 16)
-        if not data:
-            raise Closed
-        return data
-
-    def _exactly(self, count: int) -> bytes:
-        buffer = bytearray(count)
-        view = memoryview(buffer)
-        while view:
-            got = self._sock.recv_into(view)
-            if not got:
-                raise Closed
-            view = view[got:]
-        return bytes(buffer)
-
-    def write(self, data: bytes) -> None:
-        self._sock.sendall(data)
-
-
 def main() -> None:
     """Serve until the server is done with us."""
-    _settle()
-    conn = Pipe(_take_socket())
+    settle()
+    conn = Pipe(take_socket())
     with contextlib.suppress(Closed, BrokenPipeError, ConnectionResetError):
         _serve(conn)
 
@@ -208,28 +159,6 @@ def _decode(raw: bytes) -> str:
     if "\0" in text:
         raise EngineError("invalid_text", f"a text holds a NUL character at position {text.index(chr(0))}")
     return text
-
-
-def _take_socket() -> socket.socket:
-    """The socket that came as standard input, moved away so that nobody reads it by accident."""
-    sock = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    sock.setblocking(True)
-    return sock
-
-
-def _settle() -> None:
-    """Die with the server, be the first that the kernel kills for memory, leave ^C to it."""
-    parent = os.getppid()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(0)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
