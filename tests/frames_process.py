@@ -67,7 +67,8 @@ class FramesServer:
         """The configuration file; takes effect at start or at SIGHUP."""
         users = "" if "database_users" in server else f'database_users = ["{os.getuid()}"]'
         self.config.write_text(
-            f'[server]\nsocket = "{self.socket}"\ntest_models = true\n{users}\n{server}\n'
+            f'[server]\nsocket = "{self.socket}"\nstate_dir = "{self.folder}/state"\n'
+            f"test_models = true\n{users}\n{server}\n"
             f'[http]\nsocket = ""\n{config}\n'
         )
 

@@ -79,6 +79,7 @@ class TestStack:
         """echo, and MiniLM by torch (no conversion to wait for), loaded on first use."""
         state, text = self.stack.state, ""
         text += f'[server]\nsocket = "{state.frames_socket}"\ndatabase_users = ["{state.owner.name}"]\n'
+        text += f'state_dir = "{state.server_state}"\n'
         text += f'test_models = true\noffline = true\ndrain_s = 5\n\n[http]\nsocket = "{state.http_socket}"\n'
         weights = minilm()
         if weights is not None:

@@ -25,6 +25,7 @@ _ABOUT = {
     "server": "the socket for Postgres, and the process itself",
     "http": "the HTTP door: OpenAI's shape for programs, metrics for Prometheus",
     "limits": "what keeps one caller from taking everything",
+    "tabular": "models of tables: who predicts and who trains, and with how much",
     'models."name"': "one section per model: what has none cannot be used by anybody",
 }
 _TABLES = {

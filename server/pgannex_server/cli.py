@@ -12,11 +12,23 @@ import sys
 from collections.abc import Sequence
 
 from pgannex_server import __version__
-from pgannex_server.commands import bench, build, demo, doctor, install, models, psql, serve, stack, status
+from pgannex_server.commands import (
+    bench,
+    build,
+    demo,
+    doctor,
+    install,
+    key,
+    models,
+    psql,
+    serve,
+    stack,
+    status,
+)
 from pgannex_server.errors import ConfigError
 from pgannex_server.host.errors import HostError
 
-_COMMANDS = (stack, psql, serve, install, build, status, doctor, models, demo, bench)
+_COMMANDS = (stack, psql, serve, install, build, status, doctor, models, key, demo, bench)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,6 +22,8 @@ from pgannex_server.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/pgannex/pgannex.toml")
 ENVIRONMENT = "PGANNEX_CONFIG"
+DEFAULT_STATE = Path("/var/lib/pgannex")
+STATE_ENVIRONMENT = "STATE_DIRECTORY"
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mib": 1 << 20,
           "mb": 1 << 20, "g": 1 << 30, "gib": 1 << 30, "gb": 1 << 30}  # fmt: skip
@@ -48,6 +50,22 @@ class ServerConfig:
     model_cache: str = _opt("", "folder of the Hugging Face cache; empty: HF_HOME or its default")
     drain_s: float = _opt(30.0, "how long a stopping server lets running requests finish")
     log_level: str = _opt("info", "debug, info, warning or error")
+    state_dir: str = _opt(
+        "",
+        "folder of what the server keeps; empty: $STATE_DIRECTORY of the service manager, else /var/lib/pgannex",
+    )
+    key_file: str = _opt("", "the key that artifacts are signed with; empty: artifact.key in state_dir")
+
+    @property
+    def state_path(self) -> Path:
+        """The folder of what the server keeps."""
+        given = self.state_dir or os.environ.get(STATE_ENVIRONMENT, "").split(":")[0]
+        return Path(given) if given else DEFAULT_STATE
+
+    @property
+    def key_path(self) -> Path:
+        """The file of the key for artifacts."""
+        return Path(self.key_file) if self.key_file else self.state_path / "artifact.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +107,27 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TabularConfig:
+    """`[tabular]`: models of tables, trained here and kept in the database."""
+
+    predictors: int = _opt(1, "processes that predict")
+    predictor_memory: int = _opt(
+        1 << 30, "memory of one predictor for loaded models; those used longest ago make room"
+    )
+    predictor_threads: int = _opt(0, "threads of one predictor; 0: one per processor")
+    interpreter: str = _opt("", "python of the predictors and the fits; empty: the server's own")
+    preload: bool = _opt(True, "import the libraries that fit when the server starts, not at the first fit")
+    fits: int = _opt(0, "fits that run at the same time; 0: one per two processors")
+    fit_queue: int = _opt(16, "fits that may wait for their turn; one more is refused as overloaded")
+    fit_memory: int = _opt(0, "memory that one fit may take; 0: half of the machine's")
+    fit_threads: int = _opt(0, "threads of one fit; 0: the processors divided by `fits`")
+    job_keep_s: float = _opt(604_800.0, "how long a finished background job is kept")
+    job_bytes: int = _opt(
+        8 << 30, "artifacts of finished background jobs: when they take more, none is started"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """`[models."name"]`: one model that may be used. What is not listed cannot be asked for."""
 
@@ -114,6 +153,7 @@ class Config:
     server: ServerConfig = ServerConfig()
     http: HttpConfig = HttpConfig()
     limits: LimitsConfig = LimitsConfig()
+    tabular: TabularConfig = TabularConfig()
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     path: Path | None = None
 
@@ -125,7 +165,12 @@ class Config:
         return next((m for m in self.models.values() if name in m.aliases), None)
 
 
-_SECTIONS: dict[str, type] = {"server": ServerConfig, "http": HttpConfig, "limits": LimitsConfig}
+_SECTIONS: dict[str, type] = {
+    "server": ServerConfig,
+    "http": HttpConfig,
+    "limits": LimitsConfig,
+    "tabular": TabularConfig,
+}
 ECHO = ModelConfig(name="echo", engine="echo")
 
 
@@ -265,6 +310,8 @@ def _check(config: Config) -> None:
                 '[http.keys] maps the sha256 of a key (64 hex digits) to a role: "ab12…" = "app"'
             )
     _check_listen(config.http)
+    if config.tabular.predictors < 1:
+        raise ConfigError(f"[tabular] predictors = {config.tabular.predictors} is less than 1")
     if config.limits.window < 2:
         raise ConfigError(f"[limits] window = {config.limits.window} is less than 2")
 

@@ -17,6 +17,7 @@ from pgannex_wire import WireError
 from pgannex_server import __version__
 from pgannex_server.config import Config
 from pgannex_server.errors import NotReady
+from pgannex_server.key import Signer
 from pgannex_server.registry import Registry, Resolver, resolve_built_in
 from pgannex_server.request import Caller, Handle, Request, Shape, Sink, parse_grant
 from pgannex_server.telemetry import Telemetry
@@ -54,6 +55,7 @@ class Service:
         self.telemetry = Telemetry()
         self.registry = Registry(loop, config, resolver)
         self.artifacts = Store(config.limits.artifact_bytes)
+        self.signer = Signer(config.server.key_path)
         self.running: dict[Running, None] = {}
         self.state = "ready"
         self.version = __version__
@@ -89,6 +91,7 @@ class Service:
     def reload(self, config: Config) -> None:
         """A new configuration file: models and limits at once, sockets at the next start."""
         self.config = config
+        self.signer.open()
         self.registry.reload(config)
 
     async def drain(self, limit_s: float) -> None:

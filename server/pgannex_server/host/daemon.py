@@ -40,6 +40,7 @@ class Daemon:
             "PYTHONPATH": python_path(self.sources),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
+            "STATE_DIRECTORY": str(self.state.server_state),
         }
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         log = os.open(self.state.server_log, flags, 0o600)

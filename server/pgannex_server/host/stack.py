@@ -111,6 +111,7 @@ def default_configuration(state: State, test_models: bool = False, demo: bool = 
     lines = ["# yours to edit; deploy/pgannex.toml explains every option", "[server]"]
     lines += [f'socket = "{state.frames_socket}"', f'database_users = ["{state.owner.name}"]']
     lines += ["test_models = true"] if test_models else []
+    lines.append(f'state_dir = "{state.server_state}"')
     if not state.owner.is_self:
         lines.append(f'model_cache = "{state.place.base / "models"}"')
     lines += ["", "[http]", f'socket = "{state.http_socket}"']

@@ -7,9 +7,10 @@
     <stack>/pg               a copy of the binaries with the extension in it
     <stack>/data             the database
     <stack>/log              postgres.log, server.log
+    <stack>/server           what the server keeps: its key
     <stack>/run              sockets; elsewhere if the path would be too long for a socket
 
-As root all of it belongs to root, but data, run, the two logs and the password, which are the
+As root all of it belongs to root, but data, run, server, the two logs and the password, which are the
 unprivileged user's: so nothing that root writes or reads can be swapped under its hands.
 """
 
@@ -65,6 +66,10 @@ class State:
         return self.folder / "pg"
 
     @property
+    def server_state(self) -> Path:
+        return self.folder / "server"
+
+    @property
     def server_log(self) -> Path:
         return self.folder / "log" / "server.log"
 
@@ -108,6 +113,7 @@ class State:
         places.make_folder(self.folder, mode)
         places.make_folder(self.folder / "log", mode)
         places.make_folder(self.data, 0o700, self.owner)
+        places.make_folder(self.server_state, 0o700, self.owner)
         private_folder(self.run, self.owner)
         for log in (self.server_log, self.postgres_log):
             if not log.exists():

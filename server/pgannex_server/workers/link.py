@@ -8,6 +8,7 @@ loop's thread; a process's end is seen through its pidfd, so no thread waits for
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import logging
@@ -33,7 +34,7 @@ _OURS = (pgannex_wire, sys.modules["pgannex_server"])
 HINT = "it restarts by itself: try again; the server's log has more"
 
 
-class Stream:
+class Stream(abc.ABC):
     """Frames both ways over a socket that is ours from now on. Override `received`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -47,9 +48,9 @@ class Stream:
         self._body_at = 0
         loop.add_reader(self._fd, self._on_readable)
 
+    @abc.abstractmethod
     def received(self, type_: int, payload: bytes) -> None:
         """A frame came."""
-        raise NotImplementedError
 
     def send(self, data: bytes) -> None:
         """Write a frame now; what the socket does not take goes when it can."""
@@ -211,9 +212,9 @@ class Link(Stream):
         self._pidfd = os.pidfd_open(self.pid)
         loop.add_reader(self._pidfd, self._on_exit)
 
+    @abc.abstractmethod
     def gone(self, error: WireError) -> None:
         """The process is gone; `error` is what its requests should hear. No call comes after."""
-        raise NotImplementedError
 
     def kill(self, reason: str) -> None:
         """End it at once; `reason` goes into its requests' errors."""
