@@ -52,7 +52,7 @@ class ServerConfig:
     log_level: str = _opt("info", "debug, info, warning or error")
     state_dir: str = _opt(
         "",
-        "folder of what the server keeps; empty: $STATE_DIRECTORY of the service manager, else /var/lib/pgannex",
+        "where the server keeps its key; empty: $STATE_DIRECTORY (a service manager), else /var/lib/pgannex",
     )
     key_file: str = _opt("", "the key that artifacts are signed with; empty: artifact.key in state_dir")
 
