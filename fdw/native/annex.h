@@ -81,6 +81,7 @@ typedef struct AnnexCodec
 } AnnexCodec;
 
 extern void annex_codec(AnnexCodec *codec, Oid type, int32 typmod);
+extern Oid	annex_wire_type(Oid type, Oid *base);
 extern bool annex_can_send(Oid type);
 extern bool annex_can_receive(Oid type);
 extern const char *annex_to_utf8(const char *text);
@@ -131,8 +132,9 @@ typedef struct AnnexTable
 	char	   *authorize;
 	char	   *authorize_depends;
 	char	   *artifact;
-	int			nstream;		/* -1: the query's own columns travel */
-	AnnexStreamColumn *stream;
+	int			nstream;
+	AnnexStreamColumn *stream;	/* matched by position, converted where they differ */
+	bool		stream_rest;	/* further columns travel under their own names and types */
 	int			natts;
 	AnnexColumn *columns;		/* by attnum - 1 */
 } AnnexTable;

@@ -47,6 +47,25 @@ kind_of(Oid type)
 	}
 }
 
+/*
+ * The type under which a column travels whose type the server was not told of: a domain as
+ * what it is over, and as text what only this database's catalogs can read: an enum, and a
+ * string type of an extension.
+ */
+Oid
+annex_wire_type(Oid type, Oid *base)
+{
+	char		category;
+	bool		preferred;
+
+	*base = getBaseType(type);
+	if (kind_of(*base) != CODEC_SEND)
+		return *base;
+	get_type_category_preferred(*base, &category, &preferred);
+	return category == TYPCATEGORY_ENUM || category == TYPCATEGORY_STRING ||
+		category == TYPCATEGORY_UNKNOWN ? TEXTOID : *base;
+}
+
 /* Does pg_type give the type a function of this kind? */
 static bool
 has_function(Oid type, bool send)

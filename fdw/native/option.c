@@ -186,7 +186,10 @@ annex_check_options(List *options, Oid catalog)
 				 errmsg("option \"stream_columns\" needs option \"pull\" or \"push\"")));
 }
 
-/* Give the next item of a list separated by commas, minding parentheses and quotes. */
+/*
+ * Give the next item of a list separated by commas, minding parentheses and quotes. `at`
+ * becomes NULL behind the last one.
+ */
 static char *
 next_item(const char **at)
 {
@@ -202,7 +205,7 @@ next_item(const char **at)
 		else if (!quoted)
 			depth += (*end == '(') - (*end == ')');
 	}
-	*at = *end == '\0' ? end : end + 1;
+	*at = *end == '\0' ? NULL : end + 1;
 	return pnstrdup(start, end - start);
 }
 
@@ -228,6 +231,15 @@ split_name(char *item, char **type)
 	return downcase_identifier(at, end - at, false, false);
 }
 
+/* Is the item the star that lets all further columns of a query travel as they are? */
+static bool
+is_star(const char *item)
+{
+	const char *at = item + strspn(item, " \t\r\n");
+
+	return at[0] == '*' && at[1 + strspn(at + 1, " \t\r\n")] == '\0';
+}
+
 /* Read `stream_columns` into the table's description, in the current memory context. */
 void
 annex_parse_stream(const char *value, AnnexTable *table)
@@ -235,21 +247,29 @@ annex_parse_stream(const char *value, AnnexTable *table)
 	const char *at = value;
 
 	table->nstream = 0;
+	table->stream_rest = false;
 	table->stream = palloc(sizeof(AnnexStreamColumn) * (strlen(value) / 2 + 1));
 	do
 	{
-		AnnexStreamColumn *column = &table->stream[table->nstream++];
+		char	   *item = next_item(&at);
+		AnnexStreamColumn *column;
 		char	   *type;
-		char	   *name = split_name(next_item(&at), &type);
+		char	   *name;
 		int32		typmod;
 
-		if (name[0] == '\0' || type[strspn(type, " \t\r\n")] == '\0')
-			invalid_value("stream_columns", value, "names with types, as in 'key text, input text'");
+		table->stream_rest = is_star(item) && at == NULL;
+		if (table->stream_rest)
+			break;
+		column = &table->stream[table->nstream++];
+		name = split_name(item, &type);
+		if (name[0] == '\0' || name[0] == '*' || type[strspn(type, " \t\r\n")] == '\0')
+			invalid_value("stream_columns", value,
+						  "names with types, as in 'key text, input text'; a last item * lets all further columns travel");
 #if PG_VERSION_NUM >= 160000
 		parseTypeString(type, &column->type, &typmod, NULL);
 #else
 		parseTypeString(type, &column->type, &typmod, false);
 #endif
 		column->wire_name = (char *) annex_to_utf8(name);
-	} while (*at != '\0');
+	} while (at != NULL);
 }

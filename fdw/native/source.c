@@ -16,6 +16,48 @@
 #define FIRST_BATCH_ROWS 32
 #define PUSH_BATCH_ROWS 65536
 
+static void
+check_columns(AnnexTable *table, int ncols)
+{
+	if (ncols == table->nstream || (ncols > table->nstream && table->stream_rest))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("the query returns %d columns, but \"%s\" takes %s%d",
+					ncols, table->name, table->stream_rest ? "at least " : "", table->nstream),
+			 errdetail("code: bad_argument"),
+			 errhint("its columns are matched by position: a key first, then what is computed with")));
+}
+
+/* A name says one thing to the server: one column of the query, or one input of the table. */
+static void
+check_name(AnnexScan *scan, int ncols, const char *name)
+{
+	AnnexTable *table = scan->table;
+	int			i;
+
+	for (i = 0; i < ncols; i++)
+	{
+		if (strcmp(scan->out->columns[i].wire_name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("the query returns two columns named \"%s\"", name),
+					 errdetail("code: bad_argument"),
+					 errhint("give each of them a name of its own with AS")));
+	}
+	for (i = 0; i < scan->ninputs; i++)
+	{
+		if (scan->inputs[i] != table->query &&
+			strcmp(table->columns[scan->inputs[i] - 1].wire_name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("the query's column \"%s\" has the name of an input of \"%s\"", name,
+							table->name),
+					 errdetail("code: bad_argument"),
+					 errhint("give it another name with AS")));
+	}
+}
+
 /* Name and type of each column that a query sends. */
 static void
 describe_columns(AnnexScan *scan, TupleDesc desc)
@@ -23,24 +65,25 @@ describe_columns(AnnexScan *scan, TupleDesc desc)
 	AnnexTable *table = scan->table;
 	int			i;
 
-	if (table->nstream >= 0 && table->nstream != desc->natts)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the query returns %d columns, but \"%s\" takes %d",
-						desc->natts, table->name, table->nstream),
-				 errdetail("code: bad_argument"),
-				 errhint("its columns are matched by position: a key first, then what is computed with")));
+	check_columns(table, desc->natts);
 	scan->out = annex_batch(desc->natts);
 	for (i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attr = TupleDescAttr(desc, i);
+		const char *name;
+		Oid			base;
+		Oid			wire_type;
 
-		if (table->nstream >= 0)
+		if (i < table->nstream)
+		{
 			annex_batch_column(scan->out, i, table->stream[i].wire_name, table->stream[i].type,
 							   attr->atttypid);
-		else
-			annex_batch_column(scan->out, i, annex_to_utf8(pstrdup(NameStr(attr->attname))),
-							   attr->atttypid, attr->atttypid);
+			continue;
+		}
+		name = annex_to_utf8(pstrdup(NameStr(attr->attname)));
+		check_name(scan, i, name);
+		wire_type = annex_wire_type(attr->atttypid, &base);
+		annex_batch_column(scan->out, i, name, wire_type, base);
 	}
 }
 

@@ -180,7 +180,8 @@ read_table(Oid relid)
 	table->relid = relid;
 	table->mcxt = mcxt;
 	table->valid = true;
-	table->nstream = -1;
+	table->nstream = 0;
+	table->stream_rest = true;	/* without `stream_columns`: all of them */
 	table->name = pstrdup(RelationGetRelationName(rel));
 	read_columns(table, RelationGetDescr(rel));
 	table_close(rel, NoLock);

@@ -155,6 +155,27 @@ def test_a_wrong_option_is_an_error_with_a_hint(
     assert caught.value.hint
 
 
+QUERY = {"query": Definition("query", 25, {"input": "required"})}
+ROWS = {"verb": "train", "push": "query"}
+
+
+@pytest.mark.parametrize("value", ["key text", "key text, *", "*", '"a b" numeric(6, 2), x text, *'])
+def test_columns_of_a_query_may_be_named(value: str) -> None:
+    assert read_table(ROWS | {"stream_columns": value}, QUERY).query_column == "query"
+
+
+@pytest.mark.parametrize("value", ["", "key", "*, key text", "key text,", "key text, *, *", "* text"])
+def test_columns_of_a_query_that_make_no_sense_are_refused(value: str) -> None:
+    with pytest.raises(WireError, match="stream_columns") as caught:
+        read_table(ROWS | {"stream_columns": value}, QUERY)
+    assert "a last item *" in caught.value.hint
+
+
+def test_columns_of_a_query_need_a_query() -> None:
+    with pytest.raises(WireError, match='needs option "pull" or "push"'):
+        read_table({"verb": "embed", "stream_columns": "key text"}, QUERY)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

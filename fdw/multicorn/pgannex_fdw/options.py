@@ -7,6 +7,7 @@ mapping into one dict, and keeps `wrapper` to itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ LANES = ("interactive", "bulk")
 INPUT_KINDS = ("required", "optional")
 
 NUMERIC, TIMESTAMP, INT8 = 1700, 1114, 20
+_STREAM_ITEM = re.compile(r'("[^"]+"|[^\s"*,]+)\s+\S.*', re.DOTALL)
 _LOSSY = {NUMERIC: "numeric", TIMESTAMP: "timestamp"}
 
 
@@ -65,6 +67,7 @@ def read_table(options: Mapping[str, str], columns: Mapping[str, Any]) -> TableS
     inputs = tuple(column for column in specs if column.input)
     ordinal = next((c for c in specs if c.name == "ordinal" and not c.input), None)
     query_column = options.get("pull") or options.get("push") or ""
+    _check_stream(options.get("stream_columns"), query_column)
     for word, name in (("model_column", options.get("model_column")), ("pull or push", query_column)):
         if name and name not in [column.name for column in inputs]:
             message = f'option {word} names "{name}", which is no input of the table'
@@ -81,6 +84,24 @@ def read_table(options: Mapping[str, str], columns: Mapping[str, Any]) -> TableS
         unordered=_flag("unordered", options.get("unordered", "false")),
         query_column=query_column,
     )
+
+
+def _check_stream(value: str | None, query_column: str) -> None:
+    """`stream_columns` is for queries, which this host does not run; its shape is checked all the same."""
+    if value is None:
+        return
+    if not query_column:
+        raise _wrong(
+            'option "stream_columns" needs option "pull" or "push"', "name the column with the query"
+        )
+    items = [item.strip() for item in re.split(r",(?![^(]*\))", value)]
+    if items[-1] == "*":
+        items.pop()
+    if not all(_STREAM_ITEM.fullmatch(item) for item in items):
+        raise _wrong(
+            f'option stream_columns is "{value}"',
+            "names with types, as in 'key text, input text'; a last item * lets all further columns travel",
+        )
 
 
 def _read_column(number: int, column: Any) -> ColumnSpec:
