@@ -63,7 +63,7 @@ def test_nothing_need_follow_the_named_columns(native: Database) -> None:
 
 
 def test_too_few_columns_are_refused(native: Database) -> None:
-    with pytest.raises(psycopg.errors.DatatypeMismatch, match="returns 1 columns.*takes at least 2"):
+    with pytest.raises(psycopg.errors.DatatypeMismatch, match=r"returns 1 columns.*takes at least 2"):
         arrived(native, "SELECT 1", "key text, input text, *")
 
 

@@ -81,7 +81,7 @@ class PgannexForeignDataWrapper(ForeignDataWrapper):  # type: ignore[misc]  # Mu
                 "unknown_verb",
                 f"verb {spec.verb} over the rows of a query needs the native host",
                 detail="a wrapper in Python cannot run a query inside the scan",
-                hint="pgannex install --host native brings it; some verbs also take an array: input = ANY (…)",
+                hint="pgannex install --host native runs it; some verbs take an array: input = ANY (…)",
             )
         if scan.missing and not scan.empty:
             raise plan.missing_error(spec, scan)
