@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Stream(abc.ABC):
         self._loop = loop
         self._sock: socket.socket | None = sock
         self._fd = sock.fileno()
-        self._out = bytearray()
+        self._out: deque[memoryview] = deque()
         self._head = b""
         self._body: bytearray | None = None
         self._body_at = 0
@@ -58,7 +59,7 @@ class Stream(abc.ABC):
         if sock is None:
             return
         if self._out:
-            self._out += data
+            self._out.append(memoryview(data))
             return
         try:
             sent = sock.send(data)
@@ -67,13 +68,13 @@ class Stream(abc.ABC):
         except OSError:
             return  # the peer is gone: its pidfd tells
         if sent < len(data):
-            self._out += memoryview(data)[sent:]
+            self._out.append(memoryview(data)[sent:])
             self._loop.add_writer(self._fd, self._on_writable)
 
     @property
     def unsent(self) -> int:
         """Bytes that the socket has not taken yet."""
-        return len(self._out)
+        return sum(len(piece) for piece in self._out)
 
     def linger(self, seconds: float) -> None:
         """Wait up to `seconds` for a frame, yielding the processor, then leave it to the loop."""
@@ -122,16 +123,18 @@ class Stream(abc.ABC):
         if sock is None:
             return
         try:
-            with memoryview(self._out) as view, view[: 1 << 20] as piece:
+            while self._out:
+                piece = self._out[0]
                 sent = sock.send(piece)
+                if sent < len(piece):
+                    self._out[0] = piece[sent:]
+                    return
+                self._out.popleft()
         except BlockingIOError:
             return
         except OSError:
-            self._loop.remove_writer(self._fd)
-            return
-        del self._out[:sent]
-        if not self._out:
-            self._loop.remove_writer(self._fd)
+            self._out.clear()
+        self._loop.remove_writer(self._fd)
 
     def _on_readable(self) -> None:
         sock = self._sock
