@@ -8,6 +8,7 @@ fit nor a predictor sees it. Replicas share it (`pgannex key export` and `import
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import secrets
@@ -44,6 +45,10 @@ class Signer:
         from pgannex_server.tabular import artifact
 
         return artifact.sign(body, key)
+
+    def mac(self) -> hmac.HMAC:
+        """The signature of an artifact that is fed to it piece by piece, as `sign` makes it."""
+        return hmac.new(self._ready(), digestmod="sha256")
 
     def verify(self, data: bytes) -> None:
         """Raises artifact_invalid where this server's key did not sign it."""

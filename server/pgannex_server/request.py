@@ -120,6 +120,13 @@ class Handle(Protocol):
     def feed(self, seq: int, block: ColumnBlock) -> None:
         """A batch of rows. The door keeps at most `window` batches unanswered."""
 
+    @property
+    def takes_raw(self) -> bool:
+        """Whether a batch goes to `feed_raw` rather than to `feed`."""
+
+    def feed_raw(self, seq: int, payload: bytes) -> None:
+        """A batch of rows as it came, for a verb that only passes it on."""
+
     def finish(self) -> None:
         """The input is at its end."""
 

@@ -17,6 +17,8 @@ from pgannex_wire import WireError
 from pgannex_server import __version__
 from pgannex_server.config import Config
 from pgannex_server.errors import NotReady
+from pgannex_server.fits.jobs import Jobs
+from pgannex_server.fits.queue import Fits
 from pgannex_server.key import Signer
 from pgannex_server.registry import Registry, Resolver, resolve_built_in
 from pgannex_server.request import Caller, Handle, Request, Shape, Sink, parse_grant
@@ -25,8 +27,11 @@ from pgannex_server.verbs.artifact import Store
 from pgannex_server.verbs.control import Control
 from pgannex_server.verbs.digest import Digest
 from pgannex_server.verbs.embed import Embed
+from pgannex_server.verbs.job_control import JobControl
+from pgannex_server.verbs.jobs import JobResult, StatJobs
 from pgannex_server.verbs.running import Running
 from pgannex_server.verbs.stat import StatActivity, StatModels, StatServer
+from pgannex_server.verbs.train import Train
 
 __all__ = ["VERBS", "Caller", "Handle", "Request", "Service", "Shape", "Sink", "parse_grant"]
 
@@ -34,9 +39,13 @@ VERBS: dict[str, type[Running]] = {
     "control": Control,
     "digest": Digest,
     "embed": Embed,
+    "job_control": JobControl,
+    "job_result": JobResult,
     "stat_activity": StatActivity,
+    "stat_jobs": StatJobs,
     "stat_models": StatModels,
     "stat_server": StatServer,
+    "train": Train,
 }
 """Every verb this server serves."""
 
@@ -56,6 +65,8 @@ class Service:
         self.registry = Registry(loop, config, resolver)
         self.artifacts = Store(config.limits.artifact_bytes)
         self.signer = Signer(config.server.key_path)
+        self.fits = Fits(loop, config, self.signer.mac)
+        self.jobs = Jobs(loop, config)
         self.running: dict[Running, None] = {}
         self.state = "ready"
         self.version = __version__
@@ -63,8 +74,10 @@ class Service:
         self.pid = os.getpid()
 
     def open(self) -> None:
-        """Take the models, load the pinned ones."""
+        """Take the models, load the pinned ones; remember the jobs of an earlier server."""
         self.registry.open()
+        self.jobs.open()
+        self.fits.open()
 
     def start(self, request: Request, sink: Sink) -> Handle:
         """Begin a request. Raises WireError where it is refused outright."""
@@ -93,6 +106,8 @@ class Service:
         self.config = config
         self.signer.open()
         self.registry.reload(config)
+        self.fits.reload(config)
+        self.jobs.reload(config)
 
     async def drain(self, limit_s: float) -> None:
         """Refuse new requests, let the running ones finish, fail what is left at the limit."""
@@ -104,5 +119,7 @@ class Service:
             handle.fail(WireError("not_ready", "the server is shutting down", hint="try again in a moment"))
 
     async def close(self) -> None:
-        """Stop the workers."""
+        """Stop the workers, the fits and the jobs."""
+        self.jobs.close()
+        await self.fits.close()
         await self.registry.close()

@@ -82,6 +82,7 @@ CREATE FOREIGN TABLE pgml.stat_activity (
     ahead integer,
     rows_in bigint,
     rows bigint,
+    progress real,
     started_at timestamptz,
     deadline_at timestamptz
 ) SERVER pgannex OPTIONS (verb 'stat_activity', authorize 'pgml.authorize');
@@ -100,6 +101,7 @@ COMMENT ON COLUMN pgml.stat_activity.state IS 'queued, running, waiting for inpu
 COMMENT ON COLUMN pgml.stat_activity.ahead IS 'requests before it in the queue';
 COMMENT ON COLUMN pgml.stat_activity.rows_in IS 'rows received';
 COMMENT ON COLUMN pgml.stat_activity.rows IS 'rows done';
+COMMENT ON COLUMN pgml.stat_activity.progress IS 'how much of it is done, from 0 to 1; NULL where nobody knows';
 COMMENT ON COLUMN pgml.stat_activity.started_at IS 'when it came';
 COMMENT ON COLUMN pgml.stat_activity.deadline_at IS 'when it is given up; NULL for never';
 GRANT SELECT ON pgml.stat_activity TO pgml_user, pg_monitor;

@@ -29,6 +29,9 @@ class Running:
     varying = ""
     """The argument whose value changes from call to call (see request.Shape)."""
 
+    takes_raw = False
+    """Whether `feed_raw` takes a batch's bytes as they came, instead of `feed`."""
+
     def __init__(self, service: Service, request: Request, sink: Sink) -> None:
         self.service = service
         self.request = request
@@ -44,6 +47,10 @@ class Running:
 
     def feed(self, seq: int, block: ColumnBlock) -> None:
         self.fail(WireError("protocol_violation", f"the verb {self.request.verb} takes no rows"))
+
+    def feed_raw(self, seq: int, payload: bytes) -> None:
+        """A batch that nobody has looked into."""
+        self.feed(seq, ColumnBlock.decode(payload))
 
     def finish(self) -> None:
         """The input is at its end."""
@@ -104,6 +111,11 @@ class Running:
     @property
     def state(self) -> str:
         return "running"
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of it is done, from 0 to 1; None where nobody knows."""
+        return None
 
     @property
     def lane(self) -> str:

@@ -29,7 +29,7 @@ MODELS = (
 )  # fmt: skip
 ACTIVITY = (
     "pid", "role", "database", "application_name", "client", "door", "verb", "model", "lane", "state",
-    "ahead", "rows_in", "rows", "started_at", "deadline_at",
+    "ahead", "rows_in", "rows", "progress", "started_at", "deadline_at",
 )  # fmt: skip
 SERVER = (
     "version", "instance", "pid", "state", "started_at", "connections", "in_flight", "requests", "errors",
@@ -175,6 +175,7 @@ def _activity_row(running: Running) -> Row:
         "ahead": ahead,
         "rows_in": running.rows_in,
         "rows": rows,
+        "progress": running.fraction,
         "started_at": moment(_unix(running.began)),
         "deadline_at": moment(_unix(running.deadline)),
     }

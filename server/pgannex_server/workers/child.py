@@ -80,13 +80,16 @@ def take_socket() -> socket.socket:
     return sock
 
 
-def settle() -> None:
-    """Die with the server, be the first that the kernel kills for memory, leave ^C to it."""
-    parent = os.getppid()
+def settle(oom_score: str = _OOM_SCORE, parent: int = 0) -> None:
+    """Die with the parent, be the first that the kernel kills for memory, leave ^C to the server.
+
+    A forked process passes the `parent` that it had, which may be gone by now.
+    """
+    parent = parent or os.getppid()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(0)
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+        Path("/proc/self/oom_score_adj").write_text(oom_score)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

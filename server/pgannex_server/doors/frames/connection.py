@@ -238,7 +238,10 @@ class Connection(asyncio.Protocol):
         if len(self._unanswered) > window:
             raise WireError("protocol_violation", f"more than {window} batches are unanswered")
         self._balance_reading()
-        handle.feed(seq, ColumnBlock.decode(payload))
+        if handle.takes_raw:
+            handle.feed_raw(seq, payload)
+        else:
+            handle.feed(seq, ColumnBlock.decode(payload))
         if flags & frame.LAST and self._busy:
             self._finish()
 

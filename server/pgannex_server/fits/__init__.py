@@ -1,0 +1,1 @@
+"""Fits, as the server sees them: one process each, a queue before them, jobs that outlive a request."""

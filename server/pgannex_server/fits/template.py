@@ -1,0 +1,88 @@
+"""The template as the server sees it: a Link that forks fits on request.
+
+A request goes out with three descriptors beside its frame, so it is written by itself: it is
+small, and a socket that does not take it belongs to a template that does not answer. Who gets
+a fit, and what happens when the template dies, is `queue`'s question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+from pgannex_wire import WireError
+
+from pgannex_server.tabular import fit_frames as frames
+from pgannex_server.tabular.fit_frames import pack_facts, unpack_facts
+from pgannex_server.workers.link import Link
+
+log = logging.getLogger("pgannex.fits")
+
+_MODULE = "pgannex_server.tabular.template"
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""OpenBLAS starts its threads when it is loaded, and a process with threads must not fork. A fit
+asks for its own number afterwards."""
+
+
+class Owner(Protocol):
+    """Who is told. No call comes after `template_gone`."""
+
+    def forked(self, number: int, pid: int) -> None:
+        """The fit `number` runs as `pid`; that pid is not another's before `reap`."""
+
+    def refused(self, number: int, message: str) -> None:
+        """The fit could not be forked."""
+
+    def ended(self, pid: int, status: int) -> None:
+        """The exit status of a process that was reaped."""
+
+    def template_ready(self) -> None:
+        """Everything is imported."""
+
+    def template_gone(self, error: WireError) -> None:
+        """It died, and its fits with it."""
+
+
+class Template(Link):
+    """Starts at construction; `fork` may be called before it is ready, and then waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, interpreter: str = "") -> None:
+        self.owner = owner
+        self.is_ready = False
+        super().__init__(loop, _MODULE, "the template of the fits", interpreter, _ENVIRONMENT)
+
+    def fork(self, number: int, fds: Sequence[int]) -> None:
+        """Ask for a fit: its socket, its output, its file. Raises WireError where that cannot be asked."""
+        sock = self._sock
+        data = pack_facts(frames.FORK, fit=number)
+        try:
+            if sock is None or self.unsent or socket.send_fds(sock, [data], fds) != len(data):
+                raise OSError("it does not listen")
+        except OSError as err:
+            raise WireError(
+                "worker_died",
+                f"the template of the fits cannot start one: {err}",
+                hint="it restarts by itself: try again; the server's log has more",
+            ) from err
+
+    def reap(self, pid: int) -> None:
+        """Take the exit status of a process that has ended; `ended` brings it."""
+        self.send(pack_facts(frames.REAP, pid=pid))
+
+    def received(self, type_: int, payload: bytes) -> None:
+        facts = unpack_facts(payload)
+        if type_ == frames.FORKED:
+            self.owner.forked(int(facts["fit"]), int(facts["pid"]))
+        elif type_ == frames.ENDED:
+            self.owner.ended(int(facts["pid"]), int(facts["status"]))
+        elif type_ == frames.REFUSED:
+            self.owner.refused(int(facts["fit"]), str(facts["message"]))
+        elif type_ == frames.READY:
+            self.is_ready = True
+            self.owner.template_ready()
+
+    def gone(self, error: WireError) -> None:
+        self.owner.template_gone(error)

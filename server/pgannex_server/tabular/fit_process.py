@@ -1,0 +1,192 @@
+"""One fit: the child that the template forks. It reads the call and the rows, fits, answers.
+
+One process, one fit, one thread of our own; the libraries' threads start here. It is killed to
+cancel it, so nothing in here cleans up, and its memory limit is the kernel's: an allocation
+beyond it fails, and comes out as `out_of_memory`. What is fitted, and how, is `tabular.fit`;
+what the rows mean is `tabular.columns`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pgannex_wire import WireError
+from pgannex_wire.values import ColumnBlock
+
+from pgannex_server.tabular import fit_frames as frames
+from pgannex_server.tabular.fit_frames import Order
+from pgannex_server.workers.child import Closed
+from pgannex_server.workers.framing import HEADER_SIZE, frame, header_of
+
+_GIB = 1 << 30
+_MIB = 1 << 20
+_WRITE = 8 << 20
+_ALLOCATION_FAILED = (
+    "bad_alloc",
+    "bad allocation",
+    "unable to allocate",
+    "cannot allocate memory",
+    "out of memory",
+)
+
+
+def warm() -> None:
+    """What the template imports of ours."""
+    for name in ("spec", "columns", "fit"):
+        importlib.import_module(f"pgannex_server.tabular.{name}")
+
+
+def run(sock: socket.socket, artifact: int) -> int:
+    """The whole fit; the exit status of the process."""
+    sock.setblocking(True)
+    memory = 0
+    try:
+        type_, payload = read(sock)
+        if type_ != frames.SPEC:
+            raise WireError("internal", f"a fit was sent 0x{type_:02x} first")
+        order = Order.unpack(payload)
+        memory = order.memory
+        _limit(order)
+        result = _fit(sock, order, artifact)
+        sock.sendall(frame(frames.RESULT, json.dumps(result).encode()))
+    except (Closed, BrokenPipeError, ConnectionResetError):
+        return 0
+    except BaseException as err:  # noqa: BLE001 - the process's boundary: whatever it is becomes an answer
+        _tell(sock, error_of(err, memory))
+        return 1
+    return 0
+
+
+def _fit(sock: socket.socket, order: Order, artifact: int) -> dict[str, Any]:
+    """Collect, fit, write the body into `artifact`; returns the result."""
+    from pgannex_server.tabular.columns import Collector
+    from pgannex_server.tabular.fit import fit
+    from pgannex_server.tabular.spec import TrainSpec
+
+    spec = TrainSpec.parse(order.spec)
+    collector = Collector(spec.columns)
+    while True:
+        type_, payload = read(sock)
+        if type_ == frames.DONE:
+            break
+        block = ColumnBlock.decode(memoryview(payload))  # type: ignore[arg-type]  # slices without copies
+        collector.feed(block.nrows, block.columns)
+    del payload
+    table = collector.finish()
+    del collector
+    outcome = fit(spec, table, Reporter(sock.sendall))
+    del table
+    _write(artifact, outcome.body)
+    return dict(outcome.result)
+
+
+class Reporter:
+    """What `tabular.fit` tells while it works; each call is a frame at once."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+
+    def info(self, text: str) -> None:
+        self._send(frame(frames.INFO, text.encode()))
+
+    def progress(self, fraction: float, text: str) -> None:
+        self._send(frames.pack_progress(fraction, text))
+
+
+def read(sock: socket.socket) -> tuple[int, bytearray]:
+    """(type, payload) of the next frame."""
+    type_, length = header_of(_exactly(sock, HEADER_SIZE))
+    return type_, _exactly(sock, length)
+
+
+def _exactly(sock: socket.socket, count: int) -> bytearray:
+    buffer = bytearray(count)
+    view = memoryview(buffer)
+    while view:
+        got = sock.recv_into(view, 0, socket.MSG_WAITALL)
+        if not got:
+            raise Closed
+        view = view[got:]
+    return buffer
+
+
+def _write(fd: int, body: bytes) -> None:
+    view = memoryview(body)
+    while view:
+        view = view[os.write(fd, view[:_WRITE]) :]
+
+
+def _limit(order: Order) -> None:
+    """The memory beyond what the template holds already, and the threads of every library."""
+    if order.memory:
+        held = _held()
+        resource.setrlimit(resource.RLIMIT_DATA, (held + order.memory, held + order.memory))
+    if order.threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = str(order.threads)
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module("threadpoolctl").threadpool_limits(order.threads)
+
+
+def _held() -> int:
+    """Private writable bytes that the process has, as RLIMIT_DATA counts them."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def error_of(err: BaseException, memory: int) -> WireError:
+    """What the caller is told."""
+    if isinstance(err, WireError):
+        return err
+    if is_memory(err):
+        return too_large(memory, detail=first_line(err))
+    traceback.print_exception(err)
+    return WireError(
+        "internal",
+        f"the fit failed: {first_line(err)}",
+        detail=type(err).__name__,
+        hint="the server's log has more",
+    )
+
+
+def is_memory(err: BaseException) -> bool:
+    """Whether an allocation failed, in the words of any of the libraries."""
+    if isinstance(err, MemoryError):
+        return True
+    text = str(err).lower()
+    return any(words in text for words in _ALLOCATION_FAILED)
+
+
+def too_large(memory: int, detail: str = "") -> WireError:
+    """The error of a fit that passes its limit."""
+    size = f"{memory / _GIB:.3g} GiB" if memory >= _GIB else f"{memory / _MIB:.0f} MiB"
+    return WireError(
+        "out_of_memory",
+        f"the fit needs more than {size}",
+        detail=detail,
+        hint="train on fewer rows or columns, choose an algorithm that needs less, "
+        "or raise [tabular] fit_memory in pgannex.toml",
+    )
+
+
+def first_line(err: BaseException) -> str:
+    """The error's first line, or its class where it has no words."""
+    return (str(err).strip().splitlines() or [type(err).__name__])[0][:500]
+
+
+def _tell(sock: socket.socket, error: WireError) -> None:
+    """Best effort: a server that is gone needs no answer."""
+    with contextlib.suppress(OSError, MemoryError):
+        sock.sendall(frames.pack_failed(error))
+    sys.stdout.flush()
