@@ -25,6 +25,7 @@ from pgannex_server.request import Caller, Handle, Request, Shape, Sink, parse_g
 from pgannex_server.telemetry import Telemetry
 from pgannex_server.verbs.artifact import Store
 from pgannex_server.verbs.control import Control
+from pgannex_server.verbs.dataset import Dataset
 from pgannex_server.verbs.digest import Digest
 from pgannex_server.verbs.embed import Embed
 from pgannex_server.verbs.job_control import JobControl
@@ -37,6 +38,7 @@ __all__ = ["VERBS", "Caller", "Handle", "Request", "Service", "Shape", "Sink", "
 
 VERBS: dict[str, type[Running]] = {
     "control": Control,
+    "dataset": Dataset,
     "digest": Digest,
     "embed": Embed,
     "job_control": JobControl,
