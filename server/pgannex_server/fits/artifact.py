@@ -47,7 +47,7 @@ def memory_file() -> int:
 
 
 def seal(fd: int, mac: hmac.HMAC) -> tuple[int, str]:
-    """Append the signature to the body in `fd`; (size, hash) of the whole."""
+    """Append the signature to the body in `fd`; (size, hash) of the whole, which is on the disk then."""
     digest = hashlib.sha256()
     at = 0
     while piece := os.pread(fd, _PIECE, at):
@@ -56,5 +56,6 @@ def seal(fd: int, mac: hmac.HMAC) -> tuple[int, str]:
         at += len(piece)
     signature = mac.digest()
     os.pwrite(fd, signature, at)
+    os.fsync(fd)
     digest.update(signature)
     return at + len(signature), digest.hexdigest()

@@ -127,20 +127,10 @@ class Fit:
     ) -> None:
         """Its turn has come. `ended`: the process is gone, take its status; `buried`: it is over.
 
-        Raises WireError where the template cannot be asked.
+        Raises OSError where the template cannot be asked; then nothing has happened.
         """
         self._ended, self._buried, self._mac = ended, buried, mac
-        ours, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        try:
-            template.fork(self.number, (theirs.fileno(), writing, self._file))
-        except WireError:
-            ours.close()
-            os.close(reading)
-            raise
-        finally:
-            theirs.close()
-            os.close(writing)
+        ours, reading = self._ask(template)
         self._oom_kills = oom_kills()
         self._output = Output(self._loop, reading)
         self._channel = Channel(self._loop, ours, self)
@@ -168,10 +158,6 @@ class Fit:
             self._error = too_large(self.order.memory, detail="its resident memory passed the limit")
             self._kill()
 
-    def abandoned(self, error: WireError) -> None:
-        """The template is gone, and the process with it; or it never came."""
-        self.buried(None, error)
-
     def buried(self, status: int | None, error: WireError | None = None) -> None:
         """The process is gone and its status is known; tell the owner how it ended."""
         if self.state == "ended":
@@ -179,7 +165,7 @@ class Fit:
         self._hang_up()
         if self._cancelled:
             self._leave()
-        elif self._result is not None and error is None:
+        elif self._result is not None:
             self._sign(self._result)
         else:
             found = self._error or error or self._obituary(status)
@@ -209,6 +195,25 @@ class Fit:
             self.owner.taken(seq)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _ask(self, template: Template) -> tuple[socket.socket, int]:
+        """Our ends of the socket and of the output of a process that will be forked."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                reading, writing = os.pipe()
+            except OSError:
+                ours.close()
+                raise
+            try:
+                template.fork(self.number, (theirs.fileno(), writing, self._file))
+            except OSError:
+                ours.close()
+                os.close(reading)
+                raise
+            finally:
+                os.close(writing)
+        return ours, reading
 
     def _send(self, type_: int, payload: bytes, seq: int) -> None:
         if self._channel is not None:
@@ -284,8 +289,11 @@ class Fit:
         if tail and is_memory(MemoryError() if _starved(tail) else RuntimeError(tail[-500:])):
             return too_large(self.order.memory, detail=tail.splitlines()[-1][:500])
         if status is None:
-            return WireError("worker_died", f"{_TITLE} went with its template", detail=f"pid {self.pid}")
-        return obituary(_TITLE, self.pid, status, "", self._oom_kills, _MEMORY_HINT)
+            return WireError("worker_died", f"{_TITLE} ended", detail=f"pid {self.pid}", hint="try again")
+        found = obituary(_TITLE, self.pid, status, "", self._oom_kills, _MEMORY_HINT)
+        detail = f"{found.detail}: {tail.splitlines()[-1][:500]}" if tail else found.detail
+        hint = found.hint if status == -signal.SIGKILL else "the server's log has what it printed"
+        return WireError(found.code, found.message, detail=detail, hint=hint)
 
 
 _MEMORY_HINT = "if it was killed for memory: train on less, or set [tabular] fit_memory in pgannex.toml"

@@ -157,7 +157,6 @@ class Jobs:
 
     def done(self, job: Job, artifact: Artifact) -> None:
         job.size, job.hash, job.result = artifact.size, artifact.hash, artifact.result
-        os.fsync(artifact.fd)
         artifact.close()
         self._settle(job, DONE)
         self._make_room()
@@ -192,7 +191,7 @@ class Jobs:
             raise WireError("artifact_missing", f"the artifact of job {job.id} is gone") from err
         return Artifact(fd, job.size, job.hash, job.result)
 
-    def save(self, job: Job) -> None:
+    def save(self, job: Job, durably: bool = True) -> None:
         """Write its record, whole or not at all."""
         path = self._record(job)
         fresh = path.with_suffix(".new")
@@ -202,7 +201,8 @@ class Jobs:
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 json.dump(kept, file)
                 file.flush()
-                os.fsync(file.fileno())
+                if durably:
+                    os.fsync(file.fileno())
             fresh.replace(path)
         except OSError as err:
             log.error("the record of job %s was not written: %s", job.id, err)
@@ -210,7 +210,7 @@ class Jobs:
     def noted(self, job: Job) -> None:
         """Its log has grown: write the record, but not for each line."""
         if time.monotonic() - self._saved.get(job.id, 0.0) > 1.0:
-            self.save(job)
+            self.save(job, durably=False)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Jobs:
     def _remove_strays(self) -> None:
         """Artifacts of fits that were not jobs yet, and records half written."""
         names = {f"{id_}.annex" for id_ in self.known} | {f"{id_}.json" for id_ in self.known}
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name not in names and path.suffix in (".annex", ".new"):
                     path.unlink(missing_ok=True)

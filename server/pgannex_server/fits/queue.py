@@ -28,6 +28,7 @@ from pgannex_server.tabular.fit_frames import Order
 log = logging.getLogger("pgannex.fits")
 
 _WATCH_S = 0.2
+_PRELOAD_S = 5.0
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -46,14 +47,18 @@ class Fits:
         self._template: Template | None = None
         self._pause_s = _PAUSE_S
         self._retry: asyncio.TimerHandle | None = None
+        self._pausing = False
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._last = 0
 
     def open(self) -> None:
-        """Start the template, if it is to be there before the first fit."""
+        """Start the template soon, if it is to be there before the first fit.
+
+        Not at once: models that are loaded at the start need the processors more.
+        """
         if self.config.preload and self.is_installed:
-            self._start_template()
+            self._retry = self.loop.call_later(_PRELOAD_S, self._retried)
 
     def reload(self, config: Config) -> None:
         """Other limits, from the next fit on."""
@@ -126,8 +131,12 @@ class Fits:
             self.running[fit.number] = fit
             try:
                 fit.launch(template, self._exited, self._over, self._new_mac())
-            except WireError as err:
-                fit.buried(None, err)
+            except OSError as err:
+                log.error("fit %d cannot be started: %s", fit.number, err)
+                del self.running[fit.number]
+                self.waiting.appendleft(fit)
+                template.kill(f"it cannot be asked for a fit: {err}")
+                return
         if self.running and self._watch is None:
             self._watch = self.loop.call_later(_WATCH_S, self._look)
 
@@ -158,8 +167,10 @@ class Fits:
 
     def _start_template(self) -> Template | None:
         """None while it pauses after its death."""
-        if self._retry is not None or self._closed:
+        if self._pausing or self._closed:
             return None
+        if self._retry is not None:
+            self._retry.cancel()
         try:
             self._template = Template(self.loop, self, self.config.interpreter)
         except OSError as err:
@@ -168,12 +179,14 @@ class Fits:
         return self._template
 
     def _start_later(self) -> None:
+        self._pausing = True
         self._retry = self.loop.call_later(self._pause_s, self._retried)
         self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
 
     def _retried(self) -> None:
-        self._retry = None
-        self._start_template()
+        self._retry, self._pausing = None, False
+        if self._template is None:
+            self._start_template()
         self._next()
 
     def forked(self, number: int, pid: int) -> None:
@@ -199,8 +212,14 @@ class Fits:
 
     def template_gone(self, error: WireError) -> None:
         self._template = None
+        lost = WireError(
+            "worker_died",
+            "the fit ended with the process that it was forked from",
+            detail=f"{error.message}: {error.detail}",
+            hint="try again: that process restarts by itself, and the server's log has more",
+        )
         for fit in list(self.running.values()):
-            fit.buried(None, error)
+            fit.buried(None, lost)
         if not self._closed:
             self._start_later()
 

@@ -55,18 +55,11 @@ class Template(Link):
         super().__init__(loop, _MODULE, "the template of the fits", interpreter, _ENVIRONMENT)
 
     def fork(self, number: int, fds: Sequence[int]) -> None:
-        """Ask for a fit: its socket, its output, its file. Raises WireError where that cannot be asked."""
+        """Ask for a fit: its socket, its output, its file. Raises OSError where that cannot be asked."""
         sock = self._sock
         data = pack_facts(frames.FORK, fit=number)
-        try:
-            if sock is None or self.unsent or socket.send_fds(sock, [data], fds) != len(data):
-                raise OSError("it does not listen")
-        except OSError as err:
-            raise WireError(
-                "worker_died",
-                f"the template of the fits cannot start one: {err}",
-                hint="it restarts by itself: try again; the server's log has more",
-            ) from err
+        if sock is None or self.unsent or socket.send_fds(sock, [data], fds) != len(data):
+            raise BrokenPipeError("the template of the fits does not listen")
 
     def reap(self, pid: int) -> None:
         """Take the exit status of a process that has ended; `ended` brings it."""

@@ -127,7 +127,8 @@ def _write(fd: int, body: bytes) -> None:
 
 
 def _limit(order: Order) -> None:
-    """The memory beyond what the template holds already, and the threads of every library."""
+    """The memory beyond what the template holds already, the threads of every library, no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if order.memory:
         held = _held()
         resource.setrlimit(resource.RLIMIT_DATA, (held + order.memory, held + order.memory))

@@ -155,8 +155,7 @@ class Train(ArtifactRows):
     def state(self) -> str:
         if self.is_delivering:
             return "sending"
-        doing = self.fit.doing
-        return doing if doing and self.fit.state == "fitting" else self.fit.state
+        return self.fit.state
 
     @property
     def fraction(self) -> float | None:
