@@ -2,12 +2,12 @@
 
 Which question it answers: what pgml.load_dataset gets. The call comes as JSON on standard input,
 the answer goes to standard output, a JSON object per line: first {"columns": …}, then
-{"records": …} again and again, or {"error": …}. A process of its own, because reading a data set
-imports scikit-learn, or runs code and parsers of others. verbs/dataset.py is its only caller.
+{"records": …} again and again, or {"error": …}. A process of its own, because reading a set of the
+hub runs code and parsers of others. verbs/dataset.py is its only caller.
 
-The bundled sets are scikit-learn's, under the names of PostgresML's tables. Every other source
-is a repository of the Hugging Face hub: never a path of this machine, and never one of the
-library's own builders (csv, text, …), which would read any file that the server may read.
+The bundled sets are in bundled.py. Every other source is a repository of the Hugging Face hub:
+never a path of this machine, and never one of the library's own builders (csv, text, …), which
+would read any file that the server may read.
 """
 
 from __future__ import annotations
@@ -18,22 +18,18 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pgannex_wire import WireError
 
+from pgannex_server.tabular.bundled import BUNDLED, Loaded
 from pgannex_server.workers.child import settle
 
-BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 _KWARGS = ("revision", "split")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 _ROWS = 500
 _BYTES = 1 << 18
-
-Columns = list[dict[str, str]]
-Records = Iterator[dict[str, Any]]
-Loaded = tuple[Columns, Records]
 
 
 def main() -> int:
@@ -67,8 +63,7 @@ def answer(call: Mapping[str, Any]) -> Iterator[str]:
     source, limit = str(call["source"]), call.get("limit")
     if limit is not None and limit < 0:
         raise WireError("bad_argument", f"limit is {limit}", hint="a number of rows, 0 or more")
-    loaded = BUILT_IN[source]() if source in BUILT_IN else from_hub(call)
-    columns, records = loaded
+    columns, records = BUNDLED[source]() if source in BUNDLED else from_hub(call)
     yield json.dumps({"columns": columns})
     chunk: list[str] = []
     size = 0
@@ -103,87 +98,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     return [_finite(inner) for inner in value] if isinstance(value, list) else value
-
-
-# -- scikit-learn's ------------------------------------------------------------------------
-
-
-def _bundled(name: str) -> Any:
-    try:
-        datasets = importlib.import_module("sklearn.datasets")
-    except ImportError as err:
-        raise WireError(
-            "engine_missing", "scikit-learn, which brings this data set, is not installed on the server",
-            detail=str(err), hint="pip install 'pgannex[tabular]'",
-        ) from err  # fmt: skip
-    return getattr(datasets, f"load_{name}")()
-
-
-def _table(features: Iterable[str], data: Any, targets: Mapping[str, tuple[str, Any]]) -> Loaded:
-    """Columns of float4 for the features, then the targets: name → (type, values)."""
-    names = list(features)
-    columns = [{"name": name, "type": "real"} for name in names]
-    columns += [{"name": name, "type": type_} for name, (type_, _) in targets.items()]
-    values = [list(column) for _, column in targets.values()]
-    rows = (
-        dict(zip(names, row, strict=True)) | dict(zip(targets, cells, strict=True))
-        for row, *cells in zip(data.tolist(), *values, strict=True)
-    )
-    return columns, rows
-
-
-def breast_cancer() -> Loaded:
-    found = _bundled("breast_cancer")
-    malignant = [target == 0 for target in found.target.tolist()]
-    return _table(found.feature_names.tolist(), found.data, {"malignant": ("boolean", malignant)})
-
-
-def diabetes() -> Loaded:
-    found = _bundled("diabetes")
-    return _table(found.feature_names, found.data, {"target": ("real", found.target.tolist())})
-
-
-def digits() -> Loaded:
-    found = _bundled("digits")
-    columns = [{"name": "image", "type": "smallint[]"}, {"name": "target", "type": "smallint"}]
-    images, targets = found.images.astype(int).tolist(), found.target.tolist()
-    return columns, (
-        {"image": image, "target": target} for image, target in zip(images, targets, strict=True)
-    )
-
-
-def iris() -> Loaded:
-    found = _bundled("iris")
-    names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-    return _table(names, found.data, {"target": ("integer", found.target.tolist())})
-
-
-def linnerud() -> Loaded:
-    found = _bundled("linnerud")
-    targets = {name: ("real", column) for name, column in zip(
-        ("weight", "waist", "pulse"), found.target.T.tolist(), strict=True)}  # fmt: skip
-    return _table(("chins", "situps", "jumps"), found.data, targets)
-
-
-def wine() -> Loaded:
-    found = _bundled("wine")
-    # PostgresML's table has hue before color_intensity.
-    order = [*range(9), 10, 9, 11, 12]
-    names = [found.feature_names[i] for i in order]
-    return _table(names, found.data[:, order], {"target": ("integer", found.target.tolist())})
-
-
-BUILT_IN: dict[str, Callable[[], Loaded]] = {
-    "breast_cancer": breast_cancer,
-    "diabetes": diabetes,
-    "digits": digits,
-    "iris": iris,
-    "linnerud": linnerud,
-    "wine": wine,
-}
-
-
-# -- the hub -------------------------------------------------------------------------------
 
 
 def from_hub(call: Mapping[str, Any]) -> Loaded:
