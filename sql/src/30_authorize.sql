@@ -4,6 +4,9 @@
 -- returns the grant that travels to the server, which believes it because it comes from
 -- the database's own user. Security invoker: CURRENT_USER is who is asking, also inside a
 -- SECURITY DEFINER function of the user's own.
+--
+-- A trained model is asked about by the hash of its artifact: it may be used by whoever sees a
+-- row of pgml.models with that hash, which the policies of that table decide.
 CREATE FUNCTION pgml.authorize(model text, verb text) RETURNS jsonb
     LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY INVOKER
     SET search_path = pg_catalog, pg_temp
@@ -13,6 +16,7 @@ DECLARE
     watches boolean := administers OR pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE');
     needed name := CASE
         WHEN authorize.verb = 'control' THEN 'pgml_admin'
+        WHEN authorize.verb IN ('train', 'job_result', 'job_control') THEN 'pgml_trainer'
         ELSE 'pgml_user'
     END;
 BEGIN
@@ -22,6 +26,12 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = format('model: %s', coalesce(authorize.model, 'none')),
                   HINT = format('GRANT %I TO %I', needed, CURRENT_USER);
+    END IF;
+    IF authorize.verb IN ('predict', 'forecast')
+       AND NOT EXISTS (SELECT FROM pgml.models AS m WHERE m.artifact = authorize.model) THEN
+        RAISE EXCEPTION 'role % may use no model with artifact %', quote_ident(CURRENT_USER), authorize.model
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'its owner may: SELECT pgml.grant_model(project, role)';
     END IF;
     RETURN jsonb_build_object('control', administers, 'see_all', watches);
 END
