@@ -223,14 +223,14 @@ DECLARE
         train_model.materialize, train_model.preprocess, false);
     project pgml.projects := plan.project;
     snapshot pgml.snapshots := plan.snapshot;
-    query text := plan.query;
-    spec jsonb := plan.spec;
+    rows_query text := plan.query;
+    call jsonb := plan.spec;
     parts CURSOR FOR SELECT t.part, t.data, t.result FROM pgml.training AS t
-        WHERE t.query OPERATOR(pg_catalog.=) query AND t.spec OPERATOR(pg_catalog.=) spec;
+        WHERE t.query OPERATOR(pg_catalog.=) rows_query AND t.spec OPERATOR(pg_catalog.=) call;
     model pgml.models;
 BEGIN
     OPEN parts;
-    model := pgml.store_model(parts, project.id, snapshot.id, spec);
+    model := pgml.store_model(parts, project.id, snapshot.id, call);
     CLOSE parts;
     of_project := project.name;
     for_task := pg_catalog.replace(project.task::text, '_', '-');

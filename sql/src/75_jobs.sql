@@ -42,14 +42,14 @@ DECLARE
         train_background.materialize_snapshot, train_background.preprocess, true);
     project pgml.projects := plan.project;
     snapshot pgml.snapshots := plan.snapshot;
-    query text := plan.query;
-    spec jsonb := plan.spec;
+    rows_query text := plan.query;
+    call jsonb := plan.spec;
     new_job text;
 BEGIN
     SELECT t.result OPERATOR(pg_catalog.->>) 'job' INTO new_job FROM pgml.training AS t
-    WHERE t.query OPERATOR(pg_catalog.=) query AND t.spec OPERATOR(pg_catalog.=) spec;
+    WHERE t.query OPERATOR(pg_catalog.=) rows_query AND t.spec OPERATOR(pg_catalog.=) call;
     INSERT INTO pgml.jobs (job, project_id, snapshot_id, spec, automatic_deploy)
-    VALUES (new_job, project.id, snapshot.id, spec, coalesce(train_background.automatic_deploy, true));
+    VALUES (new_job, project.id, snapshot.id, call, coalesce(train_background.automatic_deploy, true));
     IF pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp() THEN
         RAISE NOTICE 'job % can be collected only if this transaction commits', new_job;
     END IF;
@@ -64,15 +64,15 @@ CREATE FUNCTION pgml.collect(job text)
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000 ROWS 1
 AS $$
 DECLARE
-    id text := collect.job;
+    this_job text := collect.job;
     started pgml.jobs;
     of_project pgml.projects;
     model pgml.models;
-    parts CURSOR FOR SELECT r.part, r.data, r.result FROM pgml.job_result AS r WHERE r.job OPERATOR(pg_catalog.=) id;
+    parts CURSOR FOR SELECT r.part, r.data, r.result FROM pgml.job_result AS r WHERE r.job OPERATOR(pg_catalog.=) this_job;
 BEGIN
-    DELETE FROM pgml.jobs AS j WHERE j.job OPERATOR(pg_catalog.=) id RETURNING j.* INTO started;
+    DELETE FROM pgml.jobs AS j WHERE j.job OPERATOR(pg_catalog.=) this_job RETURNING j.* INTO started;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no job "%" to collect', id
+        RAISE EXCEPTION 'there is no job "%" to collect', this_job
             USING ERRCODE = 'undefined_object', DETAIL = 'it was collected, its transaction was rolled back, or it is another role''s',
                   HINT = 'what there is: SELECT job FROM pgml.jobs';
     END IF;
@@ -95,12 +95,12 @@ CREATE FUNCTION pgml.cancel_job(job text) RETURNS TABLE (state text, detail text
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000 ROWS 1
 AS $$
 DECLARE
-    id text := cancel_job.job;
-    action text := 'cancel';
+    this_job text := cancel_job.job;
+    wanted text := 'cancel';
 BEGIN
     RETURN QUERY SELECT c.state, c.detail FROM pgml.job_control AS c
-    WHERE c.job OPERATOR(pg_catalog.=) id AND c.action OPERATOR(pg_catalog.=) action;
-    DELETE FROM pgml.jobs AS j WHERE j.job OPERATOR(pg_catalog.=) id;
+    WHERE c.job OPERATOR(pg_catalog.=) this_job AND c.action OPERATOR(pg_catalog.=) wanted;
+    DELETE FROM pgml.jobs AS j WHERE j.job OPERATOR(pg_catalog.=) this_job;
 END
 $$;
 COMMENT ON FUNCTION pgml.cancel_job(text) IS 'ends a background training; what it made is gone';
