@@ -16,6 +16,8 @@
  *	connection.c	one socket				pool.c			who uses which socket
  *	authorize.c		the gate				explain.c		EXPLAIN
  *	error.c			errors of the wire		frame.c, frame_put.c	bytes, without Postgres
+ *
+ * The functions over vectors, vector_*.c, stand apart: see vector.h.
  */
 #ifndef ANNEX_H
 #define ANNEX_H

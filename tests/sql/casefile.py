@@ -9,7 +9,7 @@ runs the cases of kind `scan` only. A case is a JSON object with
     sql        instead of scan: one statement, with "params" for a prepared one
     setup      statements before it, in the same transaction, which is rolled back
     rows       the rows, in order ("unordered": true: in any); {"echo": text} stands for the
-               vector that the echo engine gives for a text, null for NULL
+               vector that the echo engine gives for a text, a list for an array, null for NULL
     match      instead of rows: patterns that the output as text must have, each
     error      instead of rows: sqlstate, code of the wire's table, patterns for message, detail, hint
     joins      true: run it again with each way of joining switched off
@@ -166,7 +166,7 @@ def echo_vector(text: str, dimensions: int = 384, prompt: str = "") -> list[floa
 def _expected(cell: Json) -> object:
     if isinstance(cell, dict) and "echo" in cell:
         return tuple(echo_vector(**{"text" if key == "echo" else key: v for key, v in cell.items()}))  # type: ignore[arg-type]
-    return cell
+    return tuple(cell) if isinstance(cell, list) else cell
 
 
 def _plain(cell: object) -> object:
