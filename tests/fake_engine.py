@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pgannex_server.batching import Batch, Queue, Sent
+from pgannex_server.batch import Batch, Sent
+from pgannex_server.batching import Queue
 from pgannex_server.pool import Chunk, Job, Share
 from pgannex_server.workers.pipe import Result
 from pgannex_wire import WireError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pgannex_wire import WireError
 
-from pgannex_server.batching import Sent
+from pgannex_server.batch import Sent
 from pgannex_server.engines.base import ModelInfo, ModelSpec
 from pgannex_server.workers.handle import Worker
 from pgannex_server.workers.pipe import Result

@@ -6,7 +6,8 @@ import random
 
 import pytest
 from fake_engine import OPTIONS, Bench, Request
-from pgannex_server.batching import BULK, INTERACTIVE, Batch
+from pgannex_server.batch import Batch
+from pgannex_server.batching import BULK, INTERACTIVE
 from pgannex_server.workers.pipe import unpack_embed
 from pgannex_wire import WireError
 

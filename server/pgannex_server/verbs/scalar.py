@@ -88,7 +88,7 @@ class Scalar(Running, Answered):
         self.began = self.sent = now = time.monotonic()
         self.ends_at = now + deadline_ms / 1000 if deadline_ms else 0.0
 
-    # -- batching.Sent ------------------------------------------------------------------------
+    # -- batch.Sent ---------------------------------------------------------------------------
 
     def deliver(self, result: Result) -> None:
         if self.closed:
