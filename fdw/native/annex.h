@@ -391,6 +391,10 @@ extern void annex_artifact_send(AnnexScan *scan, const char *hash);
 /* authorize.c */
 extern char *annex_authorize(AnnexTable *table, const char *model);
 extern void annex_authorize_init(void);
+extern void annex_authorize_forget(void);
+
+/* setting.c */
+extern void annex_settings_init(void);
 
 /* explain.c */
 extern void annex_explain(ForeignScanState *node, struct ExplainState *es);

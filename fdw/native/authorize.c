@@ -12,6 +12,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "utils/acl.h"
@@ -53,6 +54,13 @@ forget_grants(void)
 		MemoryContextReset(grants_mcxt);
 }
 
+/* For a setting that the gate reads. */
+void
+annex_authorize_forget(void)
+{
+	forget_grants();
+}
+
 static void
 catalog_changed(Datum arg, int cache, uint32 hash)
 {
@@ -90,6 +98,31 @@ annex_authorize_init(void)
 	CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, catalog_changed, (Datum) 0);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+/*
+ * Trigger: whose rows say who may use a model. Its argument is the relation that the tables'
+ * `authorize_depends` names: each backend forgets what it was told, this one after the
+ * command, the others after the commit.
+ */
+PG_FUNCTION_INFO_V1(pgml_rights_changed);
+Datum
+pgml_rights_changed(PG_FUNCTION_ARGS)
+{
+	Trigger    *trigger;
+	Oid			relid;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || ((TriggerData *) fcinfo->context)->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("rights_changed is a trigger with one argument, the name of a relation")));
+	trigger = ((TriggerData *) fcinfo->context)->tg_trigger;
+	relid = RangeVarGetRelid(makeRangeVarFromNameList(annex_qualified_name(trigger->tgargs[0],
+																		   "authorize_depends")),
+							 NoLock, true);
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
+	PG_RETURN_POINTER(NULL);
 }
 
 static void

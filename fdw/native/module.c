@@ -66,6 +66,7 @@ _PG_init(void)
 							GUC_UNIT_MS | GUC_ALLOW_IN_PARALLEL,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("pgannex");
+	annex_settings_init();
 	annex_connections_init();
 	annex_authorize_init();
 }

@@ -14,6 +14,7 @@ AS $$
 DECLARE
     administers boolean := pg_has_role(CURRENT_USER, 'pgml_admin', 'USAGE');
     watches boolean := administers OR pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE');
+    allowed text := coalesce(current_setting('pgml.huggingface_whitelist', true), '');
     needed name := CASE
         WHEN authorize.verb = 'control' THEN 'pgml_admin'
         WHEN authorize.verb IN ('train', 'job_result', 'job_control') THEN 'pgml_trainer'
@@ -32,6 +33,10 @@ BEGIN
         RAISE EXCEPTION 'role % may use no model with artifact %', quote_ident(CURRENT_USER), authorize.model
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'its owner may: SELECT pgml.grant_model(project, role)';
+    END IF;
+    IF authorize.verb = 'embed' AND allowed <> '' AND authorize.model <> ALL (regexp_split_to_array(btrim(allowed, ' "'), '\s*,\s*')) THEN
+        RAISE EXCEPTION 'model % is not whitelisted. Consider adding to `pgml.huggingface_whitelist` in postgresql.conf', authorize.model
+            USING ERRCODE = 'insufficient_privilege', HINT = format('the setting names: %s', allowed);
     END IF;
     RETURN jsonb_build_object('control', administers, 'see_all', watches);
 END

@@ -15,7 +15,7 @@ CREATE FOREIGN TABLE pgml.prediction (
     scores real[],
     components real[]
 ) SERVER pgannex OPTIONS (
-    verb 'predict', model_column 'artifact', authorize 'pgml.authorize',
+    verb 'predict', model_column 'artifact', authorize 'pgml.authorize', authorize_depends 'pgml.model_grants',
     artifact 'SELECT f.data FROM pgml.files AS f WHERE f.model_id OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(m.id) FROM pgml.models AS m WHERE m.artifact OPERATOR(pg_catalog.=) $1) AND f.path OPERATOR(pg_catalog.=) ''model.annex'' ORDER BY f.part'
 );
 COMMENT ON FOREIGN TABLE pgml.prediction IS
@@ -48,7 +48,7 @@ CREATE FOREIGN TABLE pgml.prediction_rows (
     score real,
     error text
 ) SERVER pgannex OPTIONS (
-    verb 'predict', model_column 'artifact', authorize 'pgml.authorize',
+    verb 'predict', model_column 'artifact', authorize 'pgml.authorize', authorize_depends 'pgml.model_grants',
     pull 'query', stream_columns 'key text, *', lane 'bulk', unordered 'true',
     artifact 'SELECT f.data FROM pgml.files AS f WHERE f.model_id OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(m.id) FROM pgml.models AS m WHERE m.artifact OPERATOR(pg_catalog.=) $1) AND f.path OPERATOR(pg_catalog.=) ''model.annex'' ORDER BY f.part'
 );
@@ -79,7 +79,7 @@ CREATE FOREIGN TABLE pgml.forecasting (
     lower double precision,
     upper double precision
 ) SERVER pgannex OPTIONS (
-    verb 'forecast', model_column 'artifact', authorize 'pgml.authorize',
+    verb 'forecast', model_column 'artifact', authorize 'pgml.authorize', authorize_depends 'pgml.model_grants',
     artifact 'SELECT f.data FROM pgml.files AS f WHERE f.model_id OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(m.id) FROM pgml.models AS m WHERE m.artifact OPERATOR(pg_catalog.=) $1) AND f.path OPERATOR(pg_catalog.=) ''model.annex'' ORDER BY f.part'
 );
 COMMENT ON FOREIGN TABLE pgml.forecasting IS 'the next steps of each series that a forecasting model was trained on';
