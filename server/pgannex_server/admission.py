@@ -1,7 +1,7 @@
 """Who may enter a model's queue: a bound on requests and on bytes, and nothing waits outside.
 
 A full queue is answered at once with `overloaded` and an estimate of when to come again;
-a request that is let in counts while texts of it wait for the engine.
+a request that is let in counts, with its texts, while they wait for the engine.
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ def test_closing_cancels_and_nothing_stays_in_flight() -> None:
         assert computed <= 2, "what nobody waited for was computed"
 
 
-def test_a_client_that_stops_fetching_stops_being_computed() -> None:
-    with serving() as server, server.client() as client:
+def test_a_client_that_stops_fetching_stops_being_computed_and_keeps_nobody_out() -> None:
+    """Its texts are many times what may wait, but they do not wait for the engine."""
+    with serving("[limits]\nqueue_bytes = 50_000") as server, server.client() as client:
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         texts = [f"text {i}" for i in range(40_000)]
         client.send(embed_open(None, flags=BULK, outputs=("key", "embedding", "error")))
@@ -66,6 +67,7 @@ def test_a_client_that_stops_fetching_stops_being_computed() -> None:
         assert done < len(texts) / 2
         with server.client() as other:
             other.embed("others are served")
+        assert int(server.rows("stat_activity", "rows_in")[0]["rows_in"] or 0) == 16 * per
         keys: list[bytes | None] = []
         while (frame := client.expect(FrameType.ROWS, FrameType.END)).type == FrameType.ROWS:
             block = ColumnBlock.decode(frame.payload)

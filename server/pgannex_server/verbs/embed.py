@@ -44,9 +44,10 @@ class Embed(Running):
         "share",
         "tokens",
         "waits",
+        "weighed",
     )
 
-    varying = "input"
+    varying = ("input",)
     share: Share
 
     def __init__(self, service: Service, request: Request, sink: Sink) -> None:
@@ -57,6 +58,7 @@ class Embed(Running):
         self.queue = model.queue
         self.admission = model.admission
         self.waits = False
+        self.weighed = 0
         self.tokens = 0
         self.queued_bytes = 0
         self.input_done = False
@@ -128,7 +130,6 @@ class Embed(Running):
 
     def release(self) -> None:
         self.queue.leave(self)
-        self.admission.bytes -= self.queued_bytes
         self._count()
         model = self.plan.model
         now = time.monotonic()
@@ -167,8 +168,9 @@ class Embed(Running):
     # -- inside -------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        """Only who waits for the engine fills the queue, not who sends nothing or does not fetch:
-        a few hundred idle cursors would else shut everybody out."""
+        """Only who waits for the engine fills the queue, with its texts, not who sends nothing or does
+        not fetch: a few hundred idle cursors would else shut everybody out. What those keep here is
+        bounded by their doors: each connection has a window, and a limit on the bytes in it."""
         waits = bool(self.chunks) and not self.share.paused and not self.closed
         if waits != self.waits:
             self.waits = waits
@@ -176,6 +178,9 @@ class Embed(Running):
                 self.admission.enter()
             else:
                 self.admission.leave()
+        weight = self.queued_bytes if waits else 0
+        self.admission.bytes += weight - self.weighed
+        self.weighed = weight
 
     def _take(
         self,
@@ -189,9 +194,8 @@ class Embed(Running):
         if self.closed:
             return
         self.chunks.append(rows)
-        self._count()
         self.queued_bytes += rows.size
-        self.admission.bytes += rows.size
+        self._count()
         if self.artifact is not None:
             self.held.append(rows)
         elif len(bad) < len(texts):
@@ -265,7 +269,6 @@ class Embed(Running):
 
     def _retire(self, rows: Rows) -> None:
         self.queued_bytes -= rows.size
-        self.admission.bytes -= rows.size
         self.chunks.remove(rows)
         self._count()
 
