@@ -36,7 +36,7 @@ BEGIN
         SELECT m.result FROM pgml.metrics AS m
         WHERE m.ground_truth OPERATOR(pg_catalog.=) sklearn_regression_metrics.ground_truth
           AND m.y_hat OPERATOR(pg_catalog.=) sklearn_regression_metrics.y_hat
-          AND m.kind OPERATOR(pg_catalog.=) 'regression_score'::pg_catalog.text);
+          AND m.kind OPERATOR(pg_catalog.=) 'regression_metrics'::pg_catalog.text);
 END
 $$;
 COMMENT ON FUNCTION pgml.sklearn_regression_metrics(real[], real[]) IS 'r2, mse and mae of predicted values';
@@ -51,7 +51,7 @@ BEGIN
         WHERE m.ground_truth OPERATOR(pg_catalog.=) sklearn_classification_metrics.ground_truth
           AND m.y_hat OPERATOR(pg_catalog.=) sklearn_classification_metrics.y_hat
           AND m.num_classes OPERATOR(pg_catalog.=) sklearn_classification_metrics.num_classes
-          AND m.kind OPERATOR(pg_catalog.=) 'classification_score'::pg_catalog.text);
+          AND m.kind OPERATOR(pg_catalog.=) 'classification_metrics'::pg_catalog.text);
 END
 $$;
 COMMENT ON FUNCTION pgml.sklearn_classification_metrics(real[], real[], bigint) IS

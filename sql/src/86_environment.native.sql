@@ -8,7 +8,7 @@ BEGIN ATOMIC
     SELECT e.answer FROM pgml.environment AS e WHERE e.question = 'python_version'::text;
 END;
 COMMENT ON FUNCTION pgml.python_version() IS 'version of the Python that trains and predicts';
-GRANT EXECUTE ON FUNCTION pgml.python_version() TO pgml_user, pg_monitor;
+GRANT EXECUTE ON FUNCTION pgml.python_version() TO pgml_user;
 
 CREATE FUNCTION pgml.python_package_version(name text) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 10000
@@ -17,7 +17,7 @@ BEGIN ATOMIC
     WHERE e.question = 'package_version'::text AND e.argument = python_package_version.name;
 END;
 COMMENT ON FUNCTION pgml.python_package_version(text) IS 'version of a package of the server''s Python';
-GRANT EXECUTE ON FUNCTION pgml.python_package_version(text) TO pgml_user, pg_monitor;
+GRANT EXECUTE ON FUNCTION pgml.python_package_version(text) TO pgml_user;
 
 CREATE FUNCTION pgml.python_pip_freeze() RETURNS TABLE (package text)
     LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 10000 ROWS 100
@@ -25,32 +25,33 @@ BEGIN ATOMIC
     SELECT e.answer FROM pgml.environment AS e WHERE e.question = 'pip_freeze'::text;
 END;
 COMMENT ON FUNCTION pgml.python_pip_freeze() IS 'the packages of the server''s Python with their versions, one per row';
-GRANT EXECUTE ON FUNCTION pgml.python_pip_freeze() TO pgml_user, pg_monitor;
+GRANT EXECUTE ON FUNCTION pgml.python_pip_freeze() TO pgml_user;
 
 CREATE FUNCTION pgml.xgboost_version() RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 10000
 BEGIN ATOMIC
-    SELECT pgml.python_package_version('xgboost'::text);
+    SELECT e.answer FROM pgml.environment AS e WHERE e.question = 'xgboost_version'::text;
 END;
 COMMENT ON FUNCTION pgml.xgboost_version() IS 'version of the server''s xgboost';
-GRANT EXECUTE ON FUNCTION pgml.xgboost_version() TO pgml_user, pg_monitor;
+GRANT EXECUTE ON FUNCTION pgml.xgboost_version() TO pgml_user;
 
 CREATE FUNCTION pgml.validate_python_dependencies() RETURNS boolean
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 10000
 AS $$
 DECLARE
-    needed pg_catalog.text;
+    line pg_catalog.text;
 BEGIN
-    RAISE INFO 'Python version: %', pgml.python_version();
-    FOREACH needed IN ARRAY ARRAY['scikit-learn', 'xgboost', 'lightgbm', 'numpy'] LOOP
-        RAISE INFO '% version: %', needed, pgml.python_package_version(needed);
+    FOR line IN SELECT e.answer FROM pgml.environment AS e
+        WHERE e.question OPERATOR(pg_catalog.=) 'dependencies'::pg_catalog.text
+    LOOP
+        RAISE INFO '%', line;
     END LOOP;
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION pgml.validate_python_dependencies() IS
     'tells the versions of the packages that training needs; raises where one is missing';
-GRANT EXECUTE ON FUNCTION pgml.validate_python_dependencies() TO pgml_user, pg_monitor;
+GRANT EXECUTE ON FUNCTION pgml.validate_python_dependencies() TO pgml_user;
 
 CREATE FUNCTION pgml.validate_shared_library() RETURNS void
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
@@ -66,7 +67,7 @@ END
 $$;
 COMMENT ON FUNCTION pgml.validate_shared_library() IS
     'raises where the loaded C library and the extension are of different versions; nothing has to be preloaded';
-GRANT EXECUTE ON FUNCTION pgml.validate_shared_library() TO pgml_user, pg_monitor;
+GRANT EXECUTE ON FUNCTION pgml.validate_shared_library() TO pgml_user;
 
 CREATE FUNCTION pgml.activate_venv(venv text) RETURNS boolean
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL SAFE

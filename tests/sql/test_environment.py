@@ -42,13 +42,8 @@ def test_dependencies_and_library(db: Database) -> None:
     said: list[str] = []
     db.add_notice_handler(lambda d: said.append(f"{d.severity}: {d.message_primary}"))
     assert _one(db, "SELECT pgml.validate_python_dependencies()") is True
-    assert [line.split(" version")[0] for line in said] == [
-        "INFO: Python",
-        "INFO: scikit-learn",
-        "INFO: xgboost",
-        "INFO: lightgbm",
-        "INFO: numpy",
-    ]
+    wanted = ["python", "numpy", "sklearn", "xgboost", "lightgbm"]
+    assert [line.split()[:2] for line in said] == [["INFO:", name] for name in wanted]
     assert _one(db, "SELECT pgml.validate_shared_library()") == ""
 
 
