@@ -19,6 +19,7 @@ from pathlib import Path
 from pgannex_wire import WireError
 
 from pgannex_server.errors import ConfigError
+from pgannex_server.tabular import artifact
 
 _BYTES = 32
 _OTHERS = stat.S_IRWXO | stat.S_IWGRP
@@ -42,8 +43,6 @@ class Signer:
     def sign(self, body: bytes) -> bytes:
         """The artifact: the body and its signature."""
         key = self._ready()
-        from pgannex_server.tabular import artifact
-
         return artifact.sign(body, key)
 
     def mac(self) -> hmac.HMAC:
@@ -53,8 +52,6 @@ class Signer:
     def verify(self, data: bytes) -> None:
         """Raises artifact_invalid where this server's key did not sign it."""
         key = self._ready()
-        from pgannex_server.tabular import artifact
-
         artifact.verify(data, key)
 
     def _ready(self) -> bytes:

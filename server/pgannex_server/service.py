@@ -20,6 +20,7 @@ from pgannex_server.errors import NotReady
 from pgannex_server.fits.jobs import Jobs
 from pgannex_server.fits.queue import Fits
 from pgannex_server.key import Signer
+from pgannex_server.predictors.pool import Predictors
 from pgannex_server.registry import Registry, Resolver, resolve_built_in
 from pgannex_server.request import Caller, Handle, Request, Shape, Sink, parse_grant
 from pgannex_server.telemetry import Telemetry
@@ -28,8 +29,12 @@ from pgannex_server.verbs.control import Control
 from pgannex_server.verbs.dataset import Dataset
 from pgannex_server.verbs.digest import Digest
 from pgannex_server.verbs.embed import Embed
+from pgannex_server.verbs.environment import Environment
+from pgannex_server.verbs.forecast import Forecast
 from pgannex_server.verbs.job_control import JobControl
 from pgannex_server.verbs.jobs import JobResult, StatJobs
+from pgannex_server.verbs.metrics import Metrics
+from pgannex_server.verbs.predict import Predict
 from pgannex_server.verbs.running import Running
 from pgannex_server.verbs.stat import StatActivity, StatModels, StatServer
 from pgannex_server.verbs.train import Train
@@ -41,8 +46,12 @@ VERBS: dict[str, type[Running]] = {
     "dataset": Dataset,
     "digest": Digest,
     "embed": Embed,
+    "environment": Environment,
+    "forecast": Forecast,
     "job_control": JobControl,
     "job_result": JobResult,
+    "metrics": Metrics,
+    "predict": Predict,
     "stat_activity": StatActivity,
     "stat_jobs": StatJobs,
     "stat_models": StatModels,
@@ -69,6 +78,7 @@ class Service:
         self.signer = Signer(config.server.key_path)
         self.fits = Fits(loop, config, self.signer.mac)
         self.jobs = Jobs(loop, config)
+        self.predictors = Predictors(loop, config, self.artifacts)
         self.running: dict[Running, None] = {}
         self.state = "ready"
         self.version = __version__
@@ -80,6 +90,7 @@ class Service:
         self.registry.open()
         self.jobs.open()
         self.fits.open()
+        self.predictors.open()
 
     def start(self, request: Request, sink: Sink) -> Handle:
         """Begin a request. Raises WireError where it is refused outright."""
@@ -98,10 +109,10 @@ class Service:
         requests[request.verb] = requests.get(request.verb, 0) + 1
         return handle
 
-    def varying(self, verb: str) -> str:
-        """The argument that changes from call to call (see request.Shape), "" if none."""
+    def varying(self, verb: str) -> tuple[str, ...]:
+        """The arguments of which one changes from call to call (see request.Shape)."""
         found = VERBS.get(verb)
-        return found.varying if found is not None else ""
+        return found.varying if found is not None else ()
 
     def reload(self, config: Config) -> None:
         """A new configuration file: models and limits at once, sockets at the next start."""
@@ -109,6 +120,7 @@ class Service:
         self.signer.open()
         self.registry.reload(config)
         self.fits.reload(config)
+        self.predictors.reload(config)
         self.jobs.reload(config)
 
     async def drain(self, limit_s: float) -> None:
@@ -121,7 +133,8 @@ class Service:
             handle.fail(WireError("not_ready", "the server is shutting down", hint="try again in a moment"))
 
     async def close(self) -> None:
-        """Stop the workers, the fits and the jobs."""
+        """Stop the workers, the predictors, the fits and the jobs."""
         self.jobs.close()
         await self.fits.close()
+        await self.predictors.close()
         await self.registry.close()

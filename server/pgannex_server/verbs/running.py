@@ -26,8 +26,8 @@ class Running:
 
     __slots__ = ("began", "closed", "request", "rows_in", "rows_out", "service", "sink")
 
-    varying = ""
-    """The argument whose value changes from call to call (see request.Shape)."""
+    varying: tuple[str, ...] = ()
+    """The arguments of which one changes its value from call to call (see request.Shape)."""
 
     takes_raw = False
     """Whether `feed_raw` takes a batch's bytes as they came, instead of `feed`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import sys
@@ -47,6 +48,10 @@ class Pipe:
             self._left = data[end:]
             return type_, data[HEADER_SIZE:end]
         return type_, self._rest(data, length)
+
+    def pending(self) -> bool:
+        """Whether something has come that was not read yet."""
+        return bool(self._left) or bool(select.select((self._sock,), (), (), 0)[0])
 
     def _more(self) -> bytes:
         data = self._sock.recv(1 << 16)

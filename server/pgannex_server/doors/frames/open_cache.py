@@ -81,7 +81,7 @@ def deadline_ms(payload: bytes) -> int:
     return ms
 
 
-def remember(message: Open, payload: bytes, varying: str, caller: Caller) -> Cached | None:
+def remember(message: Open, payload: bytes, varying: tuple[str, ...], caller: Caller) -> Cached | None:
     """A cache entry for `message`, None where there is nothing to vary.
 
     A large request gains nothing from it, and an idle connection would keep its bytes.
@@ -89,7 +89,7 @@ def remember(message: Open, payload: bytes, varying: str, caller: Caller) -> Cac
     if len(payload) > _LARGEST:
         return None
     for index, arg in enumerate(message.args):
-        if arg.name == varying and arg.value is not None:
+        if arg.name in varying and arg.value is not None:
             return Cached(message, payload, index, caller)
     return None
 

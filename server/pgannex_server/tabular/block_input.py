@@ -1,0 +1,170 @@
+"""From what travelled to the matrix that a model takes: one array, one JSON text, a block of rows.
+
+A block either holds the model's own columns, by name (decoded as in training, then preprocessed),
+or one array of features per row, which is taken as it is. Rows that cannot be taken (NULL, an
+array of another width) are told apart from the others, by their position in the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pgannex_wire import WireError
+from pgannex_wire.values import FLOAT4S, FLOAT8S, ColumnBlock, RawColumn, split_values
+
+from pgannex_server.tabular import columns
+from pgannex_server.tabular.predict_frames import Plan
+
+Matrix = NDArray[Any]
+Bad = dict[int, WireError]
+
+_ELEMENTS = {16: "i1", 20: ">i8", 21: ">i2", 23: ">i4", 700: ">f4", 701: ">f8"}
+_TYPES = {
+    16: "bool", 20: "int8", 21: "int2", 23: "int4", 25: "text", 700: "float4", 701: "float8", 1042: "bpchar",
+    1043: "varchar", 1082: "date", 1114: "timestamp", 1184: "timestamptz", 1700: "numeric",
+    1000: "_bool", 1005: "_int2", 1007: "_int4", 1016: "_int8", 1021: "_float4", 1022: "_float8",
+    1231: "_numeric",
+}  # fmt: skip
+_ARRAYS = frozenset({1000, 1005, 1007, 1016, 1021, 1022})
+
+
+class Model(Protocol):
+    """What is used of a predictor here."""
+
+    def features(self, flat: Matrix, n: int) -> Matrix: ...
+    def columns_matrix(self, table: columns.Table) -> Matrix: ...
+
+
+def array_of(value: bytes) -> Matrix:
+    """The numbers of an array in its send form, flattened."""
+    if len(value) < 12:
+        raise WireError("protocol_violation", f"an array has {len(value)} bytes")
+    ndim, has_null, oid = np.frombuffer(value, ">i4", 3).tolist()
+    if ndim == 0:
+        return np.empty(0, dtype=np.float32)
+    kind = _ELEMENTS.get(oid)
+    start = 12 + 8 * ndim
+    if kind is None:
+        raise WireError("bad_argument", f"features of type {oid} cannot be taken", hint="cast them to real[]")
+    if has_null and -1 in _lengths(value, start):
+        raise WireError("null_input", "the features hold NULL", hint="give every feature a number, or NaN")
+    item = np.dtype([("size", ">i4"), ("value", kind)])
+    if (len(value) - start) % item.itemsize:
+        raise WireError("protocol_violation", f"an array of type {oid} has {len(value)} bytes")
+    found: Matrix = np.frombuffer(value, item, offset=start)["value"]
+    return found.astype(np.float64 if kind in (">f8", ">i8", ">i4") else np.float32)
+
+
+def _lengths(value: bytes, at: int) -> list[int]:
+    lengths = []
+    while at + 4 <= len(value):
+        size = int.from_bytes(value[at : at + 4], "big", signed=True)
+        lengths.append(size)
+        at += 4 + max(0, size)
+    return lengths
+
+
+def array_of_text(value: bytes) -> Matrix:
+    """The numbers of an array in its text form."""
+    items = value.decode("ascii", "replace").replace("{", "").replace("}", "").split(",")
+    if any(item.strip() == "NULL" for item in items):
+        raise WireError("null_input", "the features hold NULL", hint="give every feature a number, or NaN")
+    try:
+        return np.array([float(item) for item in items if item.strip()], dtype=np.float64)
+    except ValueError as err:
+        raise WireError("bad_argument", f"the features are no array of numbers: {err}") from err
+
+
+def text_of(value: bytes) -> str:
+    """A row's JSON text."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as err:
+        raise WireError("invalid_text", f"a row is not valid UTF-8 at byte {err.start}") from err
+
+
+def wrong_width(width: int, got: int) -> WireError:
+    """The error of an array that does not fit the model."""
+    return WireError(
+        "bad_argument",
+        f"the model has {width} features, the array {got}",
+        hint=f"pass {width} numbers for one row, or a multiple of {width} for several",
+    )
+
+
+# -- blocks ------------------------------------------------------------------------------------
+
+
+def matrix_of(model: Model, meta: Mapping[str, Any], plan: Plan, block: ColumnBlock) -> tuple[Matrix, Bad]:
+    """(the rows that can be taken, why the others cannot)."""
+    given = list(zip(plan.columns, block.columns, strict=True))[1 if plan.keyed else 0 :]
+    names = [name for (name, _oid), _raw in given]
+    wanted = [str(column["name"]) for column in meta["columns"]]
+    if not set(wanted) <= set(names) and len(given) == 1 and given[0][0][1] in _ARRAYS:
+        return _arrays(model, int(meta["raw_width"]), given[0][1], block.nrows)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise WireError(
+            "bad_argument",
+            f"the query lacks the columns {', '.join(missing)} of the model",
+            detail=f"the query gives, after the key: {', '.join(names) or 'nothing'}",
+            hint=f"name them as in training: {', '.join(wanted)}; or give one array of features",
+        )
+    by_name = {name: (oid, raw) for (name, oid), raw in given}
+    return _table(model, [(name, *by_name[name]) for name in wanted], block.nrows)
+
+
+def _table(model: Model, found: Sequence[tuple[str, int, RawColumn]], nrows: int) -> tuple[Matrix, Bad]:
+    described = [
+        {
+            "name": name,
+            "pg_type": _TYPES.get(oid, "text"),
+            "nullable": True,
+            "label": False,
+            "position": at,
+            "array": oid in _ARRAYS,
+        }
+        for at, (name, oid, _raw) in enumerate(found)
+    ]
+    collector = columns.Collector(described)
+    collector.feed(nrows, [raw for _name, _oid, raw in found])
+    return model.columns_matrix(collector.finish()), {}
+
+
+def _arrays(model: Model, width: int, raw: RawColumn, nrows: int) -> tuple[Matrix, Bad]:
+    if raw.encoding not in (FLOAT4S, FLOAT8S):
+        return _sent_arrays(model, width, split_values(raw, nrows))
+    kind = "<f4" if raw.encoding == FLOAT4S else "<f8"
+    counts = np.frombuffer(raw.data, ">i4", nrows)
+    flat: Matrix = np.frombuffer(raw.data, kind, offset=4 * nrows)
+    if flat.size != counts[counts > 0].sum():
+        raise WireError("protocol_violation", "a column of float arrays has lengths that do not fit")
+    fits = counts == width
+    if fits.all():
+        return model.features(flat, nrows), {}
+    bad = {int(at): _bad_array(width, int(counts[at])) for at in np.flatnonzero(~fits)}
+    keep = np.repeat(fits, np.maximum(counts, 0))
+    return model.features(flat[keep], int(fits.sum())), bad
+
+
+def _sent_arrays(model: Model, width: int, values: Sequence[bytes | None]) -> tuple[Matrix, Bad]:
+    bad: Bad = {}
+    rows = []
+    for at, value in enumerate(values):
+        try:
+            row = array_of(value) if value is not None else None
+            if row is not None and len(row) == width:
+                rows.append(row)
+            else:
+                bad[at] = _bad_array(width, -1 if row is None else len(row))
+        except WireError as err:
+            bad[at] = err
+    flat = np.concatenate(rows) if rows else np.empty(0, dtype=np.float32)
+    return model.features(flat, len(rows)), bad
+
+
+def _bad_array(width: int, count: int) -> WireError:
+    return WireError("null_input", "the features are NULL") if count < 0 else wrong_width(width, count)

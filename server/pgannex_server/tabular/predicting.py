@@ -1,0 +1,199 @@
+"""What a predictor process does with one job, one model, one question.
+
+`prepare` turns a job's value into a matrix, `answer` computes small jobs of one model
+together, `advance` a large one slice by slice. Which job goes next is process.py's question;
+what a model is, predictor.py's; how an answer travels, answers.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from pgannex_wire import WireError
+from pgannex_wire.values import ColumnBlock, RawColumn
+
+from pgannex_server.tabular import answers, artifact, block_input, calls, predictor
+from pgannex_server.tabular import predict_frames as frames
+from pgannex_server.tabular.block_input import Matrix
+
+_MAX_PLANS = 1000
+
+
+class Loaded:
+    """A model in memory. `speed` is in rows per second, 0 before it is known."""
+
+    __slots__ = ("meta", "predictor", "speed", "width")
+
+    def __init__(self, meta: dict[str, Any], found: predictor.Predictor) -> None:
+        self.meta = meta
+        self.predictor = found
+        self.width = int(meta["raw_width"])
+        self.speed = 0.0
+
+
+class Work:
+    """A job that has been understood. `together`: it may share a matrix with others."""
+
+    __slots__ = ("at", "bad", "cancelled", "compute_ns", "count", "index", "kind", "matrix", "model", "needs",
+                 "nrows", "number", "passed", "pieces", "plan", "together")  # fmt: skip
+
+    def __init__(self, job: frames.Job, model: Loaded, plan: frames.Plan, needs: frozenset[str]) -> None:
+        self.number = job.number
+        self.kind = job.kind
+        self.model = model
+        self.plan = plan
+        self.needs = needs
+        self.together = job.kind != frames.BLOCK
+        self.cancelled = False
+        self.compute_ns = 0
+        self.at = 0
+        self.pieces: list[answers.Parts] = []
+        self.bad: dict[int, WireError] = {}
+        self.passed: dict[str, RawColumn] = {}
+        self.nrows = 1
+        self.matrix: Matrix
+        self.count = 0
+        self.index: list[int] = []
+
+    def take(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.count = len(matrix)
+
+
+class Predicting:
+    """The models of this process and what is asked of them."""
+
+    def __init__(self) -> None:
+        self.models: dict[bytes, Loaded] = {}
+        self._plans: dict[bytes, tuple[frames.Plan, frozenset[str]]] = {}
+
+    # -- models ---------------------------------------------------------------------------------
+
+    def load(self, hash: bytes, data: bytes) -> dict[str, Any]:
+        """Load an artifact, whose signature the server has verified."""
+        meta, blobs = artifact.read(data)
+        found = predictor.load(meta, blobs)
+        self.models[hash] = Loaded(dict(meta), found)
+        project = str(meta.get("project") or dict(meta.get("extra") or {}).get("project") or "")
+        return {
+            "title": project or str(meta["algorithm"]),
+            "algorithm": str(meta["algorithm"]),
+            "task": str(meta["task"]),
+            "engine": str(meta["format"]).split("-")[0],
+            "onnx": bool(meta.get("onnx")),
+            "width": int(meta["raw_width"]),
+        }
+
+    def unload(self, hash: bytes) -> None:
+        self.models.pop(hash, None)
+
+    def call(self, name: str, arguments: dict[str, Any], hash: bytes) -> bytes:
+        """Answer a question that is no prediction, as JSON."""
+        model = self._model(hash) if hash else None
+        return json.dumps(calls.answer(name, arguments, model and model.predictor)).encode()
+
+    def _model(self, hash: bytes) -> Loaded:
+        model = self.models.get(hash)
+        if model is None:
+            raise WireError("internal", f"the predictor has no model {hash.hex()[:8]}")
+        return model
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    def prepare(self, job: frames.Job) -> Work:
+        """Understand a job. Raises WireError where its value does not fit the model."""
+        known = self._plans.get(job.plan)
+        if known is None:
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            plan = frames.unpack_plan(job.plan)
+            known = self._plans[job.plan] = (plan, answers.needs_of(plan))
+        work = Work(job, self._model(job.hash), *known)
+        if job.kind == frames.BLOCK:
+            self._prepare_block(work, job.value)
+        elif job.kind == frames.ROW:
+            work.take(work.model.predictor.rows([block_input.text_of(job.value)]))
+        else:
+            work.take(self._features(work.model, job))
+        return work
+
+    def _features(self, model: Loaded, job: frames.Job) -> Matrix:
+        flat = (
+            block_input.array_of(job.value)
+            if job.kind == frames.FEATURES
+            else block_input.array_of_text(job.value)
+        )
+        size, width = len(flat), model.width
+        if not size or size % width:
+            raise block_input.wrong_width(width, size)
+        return model.predictor.features(flat, size // width)
+
+    def _prepare_block(self, work: Work, payload: bytes) -> None:
+        block = ColumnBlock.decode(payload)
+        work.nrows = block.nrows
+        names = [name for name, _oid in work.plan.columns]
+        if len(names) != len(block.columns):
+            raise WireError("protocol_violation", f"a batch has {len(block.columns)} columns")
+        work.passed = dict(zip(names, block.columns, strict=True))
+        matrix, work.bad = block_input.matrix_of(work.model.predictor, work.model.meta, work.plan, block)
+        if work.bad:
+            first = min(work.bad)
+            if work.plan.on_error == "raise":
+                raise frames.RowError(work.bad[first], first)
+            work.index = [at for at in range(block.nrows) if at not in work.bad]
+        work.take(matrix)
+
+    def answer(self, group: Sequence[Work]) -> Iterator[bytes]:
+        """RESULT frames of small jobs of one model with the same needs."""
+        began = time.perf_counter_ns()
+        first = group[0]
+        model = first.model.predictor
+        if len(group) == 1:
+            parts = answers.compute(model, first.matrix, first.needs)
+            payload = answers.one_row(first.plan, parts, 0, first.count)
+            yield frames.pack_result(first.number, first.count, time.perf_counter_ns() - began, payload)
+            return
+        parts = answers.compute(model, np.concatenate([work.matrix for work in group]), first.needs)
+        share = (time.perf_counter_ns() - began) // len(group)
+        at = 0
+        for work in group:
+            payload = answers.one_row(work.plan, parts, at, at + work.count)
+            at += work.count
+            yield frames.pack_result(work.number, work.count, share, payload)
+
+    def advance(self, work: Work, step: int) -> bytes:
+        """Compute the next `step` rows; the RESULT frame once there are no more."""
+        began = time.perf_counter_ns()
+        stop = min(work.at + step, work.count)
+        if work.count:
+            work.pieces += self._pieces(work, work.at, stop)
+        work.at = stop
+        work.compute_ns += time.perf_counter_ns() - began
+        if stop < work.count:
+            return b""
+        parts = answers.joined(work.pieces) if work.pieces else {}
+        if work.kind == frames.BLOCK:
+            payload = answers.rows(work.plan, parts, work.nrows, work.passed, work.bad)
+            return frames.pack_result(work.number, work.nrows, work.compute_ns, payload)
+        payload = answers.one_row(work.plan, parts, 0, work.count)
+        return frames.pack_result(work.number, work.count, work.compute_ns, payload)
+
+    def _pieces(self, work: Work, start: int, stop: int) -> list[answers.Parts]:
+        """What is computed of some rows. Where it fails and rows may fail alone, halving finds them."""
+        try:
+            return [answers.compute(work.model.predictor, work.matrix[start:stop], work.needs)]
+        except MemoryError:
+            raise
+        except Exception as err:
+            if work.kind != frames.BLOCK or work.plan.on_error == "raise":
+                raise
+            if stop - start == 1:
+                at = work.index[start] if work.index else start
+                work.bad[at] = frames.as_wire(err)
+                return []
+        middle = (start + stop) // 2
+        return self._pieces(work, start, middle) + self._pieces(work, middle, stop)
