@@ -22,6 +22,7 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 KEY, OTHER_KEY = "sk-test-one", "sk-test-two"
 _START = "import sys; from pgannex_server import app, config; sys.exit(app.run(config.load(sys.argv[1])))"
+_HIDE = "import sys; sys.modules.update(dict.fromkeys(%r)); "
 PATIENCE_S = 60.0
 
 
@@ -32,9 +33,12 @@ def free_port() -> int:
 
 
 class HttpServer:
-    """`extra` is TOML that follows the [http] section; `http` adds lines to that section."""
+    """`extra` is TOML that follows the [http] section; `http` adds lines to that section. `without`
+    names packages that the process shall not find."""
 
-    def __init__(self, extra: str = "", http: str = "", server: str = "") -> None:
+    def __init__(
+        self, extra: str = "", http: str = "", server: str = "", without: tuple[str, ...] = ()
+    ) -> None:
         # not pytest's own folder: a unix socket's path has room for about 100 characters
         self._folder = tempfile.TemporaryDirectory(prefix="pgannex-")
         folder = Path(self._folder.name)
@@ -61,7 +65,7 @@ keys = {{ "{_digest(KEY)}" = "app", "{_digest(OTHER_KEY)}" = "other" }}
         )
         self._out = self.log.open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(self.config)],
+            [sys.executable, "-c", _HIDE % (without,) + _START, str(self.config)],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(

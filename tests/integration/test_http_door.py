@@ -149,6 +149,43 @@ def test_a_claimed_length_is_refused_before_it_is_sent(server: HttpServer) -> No
         assert raw.recv(100).startswith(b"HTTP/1.1 413")
 
 
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def parser(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
+    """A server that reads HTTP with one parser or with the other."""
+    with HttpServer(without=("httptools",) if request.param == "h11" else ()) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    ],
+)
+def test_a_body_with_two_ends_is_refused_and_nothing_behind_it_is_read(
+    parser: HttpServer, claims: bytes
+) -> None:
+    """A proxy that finds the other end would take what follows for somebody's next request."""
+    hidden = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(parser.socket)
+        raw.settimeout(60)
+        raw.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" + claims + b"\r\n\r\n0\r\n\r\n" + hidden)
+        with contextlib.suppress(ConnectionResetError):
+            while data := raw.recv(4096):
+                answer += data
+    assert re.match(rb"HTTP/1\.1 (400|501) ", answer), answer
+    assert b"connection: close" in answer.lower()
+    assert answer.count(b"HTTP/1.1 ") == 1, "what lay behind it was answered"
+    with parser.unix() as client:
+        assert _embed(client).status_code == 200
+
+
 def test_connections_that_ask_nothing_take_none_from_postgres() -> None:
     with HttpServer(http="max_connections = 20") as running, contextlib.ExitStack() as held:
         for _ in range(20):

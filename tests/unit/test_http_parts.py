@@ -188,22 +188,35 @@ def test_a_vector_that_is_not_finite_is_an_error_and_no_broken_json() -> None:
             _render([[1.0, bad]], base64=False)
 
 
-def test_what_nobody_foresaw_has_openais_shape_too() -> None:
+async def _ask_broken(path: str, rest: Any = None) -> httpx.Response:
+    """What a door answers whose service has nothing but a configuration."""
+
     class Broken:
         config = parse({"http": {"keys": {hashlib.sha256(b"k").hexdigest(): "app"}}})
 
-    async def ask() -> httpx.Response:
-        service: Any = Broken()
-        traffic = Traffic()
-        gate: Any = Gate(service, service.config, traffic, {}, application(service, traffic))
-        transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            return await client.get("/metrics", headers={"Authorization": "Bearer k"})
+    service: Any = Broken()
+    traffic = Traffic()
+    gate: Any = Gate(service, service.config, traffic, {}, rest or application(service, traffic))
+    transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        return await client.get(path, headers={"Authorization": "Bearer k"})
 
-    answer = asyncio.run(ask())
+
+def test_what_nobody_foresaw_has_openais_shape_too() -> None:
+    answer = asyncio.run(_ask_broken("/metrics"))
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
     assert answer.headers["x-request-id"]
+
+
+def test_a_path_cannot_write_lines_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    answer = asyncio.run(_ask_broken("/v1/%0aERROR%20forged%1b%5b2J%e2%80%ae", fails))
+    assert answer.status_code == 500
+    (record,) = caplog.records
+    assert record.getMessage().endswith(r"failed: GET '/v1/\nERROR forged\x1b[2J\u202e'")
 
 
 def test_a_connection_is_closed_that_waits_for_the_same_request_twice() -> None:

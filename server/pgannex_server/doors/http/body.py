@@ -1,6 +1,7 @@
 """How is a request's body read? Never more of it than the limit, whatever the sender claims.
 
 Content-Length is checked before a byte is read; a chunked body is counted while it comes.
+A request that claims both is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from pgannex_wire.errors import WireError
 
-from pgannex_server.doors.http.errors import FieldError
+from pgannex_server.doors.http.errors import FieldError, FramingError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,6 +26,21 @@ def header(headers: Headers, name: bytes) -> str:
         if key == name:
             return value.decode("latin-1")
     return ""
+
+
+def check_framing(headers: Headers) -> None:
+    """Raises FramingError where two readers could find two ends of the body.
+
+    A proxy in front that believes the other of two headers would take the rest of the body
+    for somebody's next request. httptools refuses this itself, h11 does not.
+    """
+    coding = header(headers, b"transfer-encoding")
+    if not coding:
+        return
+    if header(headers, b"content-length"):
+        raise FramingError("the request has both Content-Length and Transfer-Encoding")
+    if coding.strip().lower() != "chunked":
+        raise FramingError(f"Transfer-Encoding {coding[:40]!r} is not served")
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

@@ -36,6 +36,13 @@ class RouteError(WireError):
         self.status = status
 
 
+class FramingError(WireError):
+    """Where this request ends and the next begins is not certain: the connection is closed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("bad_argument", message, hint="send Content-Length, or Transfer-Encoding: chunked")
+
+
 def unforeseen() -> WireError:
     """What a client hears of an exception that is no WireError."""
     return WireError("internal", "the server met an unexpected error", hint="see the server's log")
@@ -59,7 +66,9 @@ def body_of(error: WireError) -> bytes:
 
 
 def headers_of(error: WireError) -> list[tuple[bytes, bytes]]:
-    """Headers that an error adds: when to come back, how to authenticate."""
+    """Headers that an error adds: when to come back, how to authenticate, that it is the last."""
+    if isinstance(error, FramingError):
+        return [(b"connection", b"close")]
     status = status_of(error)
     if status in (429, 503):
         return [(b"retry-after", str(_retry_after(error)).encode())]

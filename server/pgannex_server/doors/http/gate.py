@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pgannex_wire.errors import WireError
 
 from pgannex_server.doors.http.auth import OPEN_PATHS, Identity
-from pgannex_server.doors.http.body import Message, Receive, Send, header
+from pgannex_server.doors.http.body import Message, Receive, Send, check_framing, header
 from pgannex_server.doors.http.call import Call, Reply
 from pgannex_server.doors.http.errors import body_of, headers_of, status_of, unforeseen
 from pgannex_server.doors.http.peer import Connection, Peer
@@ -63,12 +63,14 @@ class Gate:
         except WireError as error:
             await answer.fail(error)
         except Exception:  # noqa: BLE001 - the boundary: whatever a verb did, the client gets an answer
-            _log.exception("request %s failed: %s %s", answer.id.decode(), scope["method"], scope["path"])
+            # %r: a path is the caller's words, and must not begin a line of its own
+            _log.exception("request %s failed: %s %r", answer.id.decode(), scope["method"], scope["path"])
             await answer.fail(unforeseen())
         finally:
             self._traffic.count(scope["path"], answer.status)
 
     async def _answer(self, scope: dict[str, Any], receive: Receive, answer: _Answer) -> None:
+        check_framing(scope["headers"])
         state = scope.setdefault("state", {})
         connection: Connection = state.get("connection") or Connection(Peer())
         path = scope["path"]
