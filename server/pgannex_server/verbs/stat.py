@@ -14,10 +14,11 @@ from pgannex_wire.message import End
 from pgannex_server.request import Request, Sink
 from pgannex_server.slot import Slot
 from pgannex_server.verbs.running import Running
-from pgannex_server.verbs.table import Row, block_of, moment
+from pgannex_server.verbs.table import Row, TableCell, block_of, moment
 from pgannex_server.workers.link import resident
 
 if TYPE_CHECKING:
+    from pgannex_server.predictors.served import Served
     from pgannex_server.registry import Model
     from pgannex_server.service import Service
 
@@ -58,14 +59,18 @@ class Stat(Running):
 
 
 class StatModels(Stat):
-    """One row per instance. Requests, errors and what waits are the whole model's."""
+    """One row per instance, and per trained model that is loaded or wanted.
+
+    Requests, errors and what waits are the whole model's.
+    """
 
     __slots__ = ()
     names = MODELS
 
     @staticmethod
     def table(service: Service, request: Request) -> list[Row]:
-        return [_model_row(m, slot) for m in service.registry.models.values() for slot in m.slots]
+        rows = [_model_row(m, slot) for m in service.registry.models.values() for slot in m.slots]
+        return rows + [_served_row(model) for model in service.predictors.models.values()]
 
 
 class StatActivity(Stat):
@@ -155,6 +160,40 @@ def _model_row(model: Model, slot: Slot) -> Row:
         "last_used_at": moment(_unix(model.last_used)),
         "last_error": model.last_error or None,
     }
+
+
+def _served_row(model: Served) -> Row:
+    """A model of tables: it is an instance of its own, and its process has other models too."""
+    counters, home, info = model.counters, model.home, model.info
+    ready = model.state == "ready"
+    row: dict[str, TableCell] = dict.fromkeys(MODELS)
+    row |= {
+        "model": model.name,
+        "instance": home.index,
+        "state": model.state,
+        "engine": str(info.get("engine") or "tabular"),
+        "device": "cpu",
+        "source": model.hash,
+        "pinned": False,
+        "pid": home.pid or None,
+        "memory_bytes": model.memory if ready else None,
+        "queued": 0 if ready else len(model.users),
+        "in_flight": len(model.users) if ready else 0,
+        "requests": counters.requests,
+        "rows": counters.texts,
+        "tokens": 0,
+        "batches": counters.batches,
+        "batch_fill": counters.batch_fill,
+        "errors": counters.errors,
+        "refused": model.admission.refused,
+        "restarts": counters.restarts,
+        "compute_seconds": counters.compute_seconds,
+        "queue_seconds": counters.queue_seconds,
+        "loaded_at": moment(model.loaded_at if ready else 0.0),
+        "last_used_at": moment(_unix(model.last_used)),
+        "last_error": model.last_error or None,
+    }
+    return row
 
 
 def _activity_row(running: Running) -> Row:
