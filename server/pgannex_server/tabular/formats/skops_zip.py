@@ -1,0 +1,182 @@
+"""scikit-learn by skops: arrays and named types in a zip file, never a pickle.
+
+Only types of a closed list are constructed. skops names its files and notes after addresses
+in memory and stamps them with the time, so what it writes is written anew with numbers in
+order and no times: the same estimator gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from typing import Any, Final
+
+import numpy as np
+import skops.io
+from pgannex_wire import WireError
+from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
+
+from pgannex_server.tabular.artifact import Blob
+from pgannex_server.tabular.formats.base import Matrix, Model, cannot, damaged
+
+FORMAT = "skops"
+_KERNELS = (
+    "CompoundKernel", "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation", "Matern", "PairwiseKernel",
+    "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel",
+)  # fmt: skip
+_DISTANCES = ("Euclidean", "Manhattan", "Chebyshev", "Minkowski", "SEuclidean", "Mahalanobis", "Canberra",
+              "BrayCurtis", "Hamming", "Haversine")  # fmt: skip
+TRUSTED: Final = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
+    *(f"sklearn.metrics._dist_metrics.{name}Distance{bits}" for name in _DISTANCES for bits in ("64", "32")),
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neighbors._kd_tree.KDTree32",
+    "sklearn.neighbors._kd_tree.KDTree64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._ball_tree.BallTree32",
+    "sklearn.neighbors._ball_tree.BallTree64",
+    "numpy.mean",
+)
+"""What skops does not trust by itself and our algorithms need. Nothing else is constructed."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MANY_ROWS = 2000
+_SINGLE = (
+    "RandomForestRegressor", "RandomForestClassifier", "ExtraTreesRegressor", "ExtraTreesClassifier",
+    "GradientBoostingRegressor", "GradientBoostingClassifier",
+)  # fmt: skip
+"""Estimators that cast their rows to float32 before anything else."""
+_PROBA_HINT = 'train with another algorithm; of svm and nu_svm with {"probability": true}'
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    UntrustedTypesFoundException,
+    UnsupportedTypeException,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a blob that is none raises, in zipfile, json, numpy, skops and scikit-learn."""
+
+
+def dump(estimator: Any) -> bytes:
+    """The blob of a fitted estimator. Raises WireError where skops cannot store it."""
+    try:
+        data = skops.io.dumps(estimator)
+        unknown = set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED)
+    except UnsupportedTypeException as err:
+        raise _unsupported(estimator, str(err)) from err
+    if unknown:
+        raise _unsupported(estimator, f"it holds {', '.join(sorted(unknown))}")
+    return _settled(data)
+
+
+def load(blob: Blob, threads: int) -> Model:
+    """The estimator of a blob that `dump` made."""
+    try:
+        estimator = skops.io.loads(bytes(blob), trusted=list(TRUSTED))
+    except _UNREADABLE as err:
+        raise damaged(FORMAT, err) from err
+    if not hasattr(estimator, "get_params"):
+        raise damaged(FORMAT, f"it holds a {type(estimator).__name__}")
+    return Sklearn(estimator, threads)
+
+
+def _unsupported(estimator: Any, why: str) -> WireError:
+    return WireError(
+        "bad_argument",
+        f"a {type(estimator).__name__} with these hyperparameters cannot be stored: {why}",
+        hint="leave out hyperparameters that are functions or objects",
+    )
+
+
+def _settled(data: bytes) -> bytes:
+    """The same zip file with names and notes that depend on nothing but the estimator."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        schema = json.loads(old.read("schema.json"))
+        numbers: dict[int, int] = {}
+        files: dict[str, str] = {}
+        _renumber(schema, numbers, files)
+        for before, after in files.items():
+            new.writestr(zipfile.ZipInfo(after, _EPOCH), old.read(before))
+        new.writestr(zipfile.ZipInfo("schema.json", _EPOCH), json.dumps(schema, separators=(",", ":")))
+    return out.getvalue()
+
+
+def _renumber(root: Any, numbers: dict[int, int], files: dict[str, str]) -> None:
+    """Number the notes and files of a schema in the order in which they appear."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(reversed(node))
+        elif isinstance(node, dict):
+            if isinstance(node.get("__id__"), int):
+                node["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
+            name = node.get("file")
+            if isinstance(name, str):
+                suffix = name.rpartition(".")[2]
+                node["file"] = files.setdefault(name, f"{len(files)}.{suffix}")
+            waiting.extend(reversed([node[key] for key in node]))
+
+
+class Sklearn(Model):
+    """An estimator of scikit-learn."""
+
+    def __init__(self, estimator: Any, threads: int) -> None:
+        self.estimator = estimator
+        self.title = type(estimator).__name__
+        self.single = "tree" in type(estimator).__module__ or self.title in _SINGLE
+        known = getattr(estimator, "classes_", None)
+        if isinstance(known, np.ndarray) and known.ndim == 1:
+            self.classes = np.asarray(known, dtype=np.float64)
+        # A forest of threads for one row costs more than it gives.
+        if "n_jobs" in estimator.get_params(deep=False):
+            estimator.set_params(n_jobs=None)
+        self.threads = threads
+
+    def _ready(self, matrix: Matrix) -> Any:
+        wants = "n_jobs" in self.estimator.get_params(deep=False)
+        if wants:
+            self.estimator.set_params(n_jobs=self.threads if len(matrix) >= _MANY_ROWS else None)
+        return self.estimator
+
+    def predict(self, matrix: Matrix) -> Matrix:
+        found: Matrix = np.asarray(self._ready(matrix).predict(matrix))
+        return found
+
+    def proba(self, matrix: Matrix) -> Matrix:
+        estimator = self._ready(matrix)
+        ask = getattr(estimator, "predict_proba", None)
+        if ask is None:
+            raise cannot("say how probable a class is", self, _PROBA_HINT)
+        found: Matrix = np.asarray(ask(matrix))
+        return found
+
+    def decompose(self, matrix: Matrix) -> Matrix:
+        transform = getattr(self._ready(matrix), "transform", None)
+        if transform is None:
+            raise cannot("decompose", self, "only models of the task decomposition can")
+        found: Matrix = np.asarray(transform(matrix))
+        return found
+
+    def score(self, matrix: Matrix) -> Matrix:
+        decide = getattr(self._ready(matrix), "decision_function", None)
+        if decide is None or not hasattr(self.estimator, "offset_"):
+            raise cannot("score anomalies", self, "only models of the task anomaly can")
+        found: Matrix = -np.asarray(decide(matrix))
+        return found
