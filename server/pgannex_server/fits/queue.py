@@ -212,6 +212,8 @@ class Fits:
 
     def template_gone(self, error: WireError) -> None:
         self._template = None
+        if not self._closed:
+            self._start_later()
         lost = WireError(
             "worker_died",
             "the fit ended with the process that it was forked from",
@@ -220,8 +222,6 @@ class Fits:
         )
         for fit in list(self.running.values()):
             fit.buried(None, lost)
-        if not self._closed:
-            self._start_later()
 
 
 def places_of(config: TabularConfig) -> int:

@@ -17,6 +17,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pgannex_wire.values import ColumnBlock
 
 from pgannex_server.tabular import fit_frames as frames
 from pgannex_server.tabular.fit_frames import Order
+from pgannex_server.tabular.spec import TrainSpec
 from pgannex_server.workers.child import Closed
 from pgannex_server.workers.framing import HEADER_SIZE, frame, header_of
 
@@ -42,7 +44,7 @@ _ALLOCATION_FAILED = (
 
 def warm() -> None:
     """What the template imports of ours."""
-    for name in ("spec", "columns", "fit"):
+    for name in ("columns", "fit"):
         importlib.import_module(f"pgannex_server.tabular.{name}")
 
 
@@ -56,8 +58,10 @@ def run(sock: socket.socket, artifact: int) -> int:
             raise WireError("internal", f"a fit was sent 0x{type_:02x} first")
         order = Order.unpack(payload)
         memory = order.memory
-        _limit(order)
-        result = _fit(sock, order, artifact)
+        spec = TrainSpec.parse(order.spec)
+        _limit(order, on_device=_on_device(spec))
+        limits = {"threads": order.threads, "memory": order.memory}
+        result = _fit(sock, replace(spec, limits=limits), artifact)
         sock.sendall(frame(frames.RESULT, json.dumps(result).encode()))
     except (Closed, BrokenPipeError, ConnectionResetError):
         return 0
@@ -67,13 +71,11 @@ def run(sock: socket.socket, artifact: int) -> int:
     return 0
 
 
-def _fit(sock: socket.socket, order: Order, artifact: int) -> dict[str, Any]:
+def _fit(sock: socket.socket, spec: TrainSpec, artifact: int) -> dict[str, Any]:
     """Collect, fit, write the body into `artifact`; returns the result."""
     from pgannex_server.tabular.columns import Collector
     from pgannex_server.tabular.fit import fit
-    from pgannex_server.tabular.spec import TrainSpec
 
-    spec = TrainSpec.parse(order.spec)
     collector = Collector(spec.columns)
     while True:
         type_, payload = read(sock)
@@ -126,16 +128,21 @@ def _write(fd: int, body: bytes) -> None:
         view = view[os.write(fd, view[:_WRITE]) :]
 
 
-def _limit(order: Order) -> None:
+def _limit(order: Order, on_device: bool) -> None:
     """The memory beyond what the template holds already, the threads of every library, no core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if order.memory:
-        held = _held()
-        resource.setrlimit(resource.RLIMIT_DATA, (held + order.memory, held + order.memory))
+    if order.memory and not on_device:
+        most = _held() + order.memory
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if order.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = str(order.threads)
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module("threadpoolctl").threadpool_limits(order.threads)
+
+
+def _on_device(spec: TrainSpec) -> bool:
+    """Whether a GPU fits. Its driver maps far more than it uses: the server's watchdog has to do."""
+    return str(spec.hyperparams.get("device", "")).startswith(("cuda", "gpu"))
 
 
 def _held() -> int:

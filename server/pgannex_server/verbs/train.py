@@ -21,6 +21,7 @@ from pgannex_server.fits.artifact import Artifact, memory_file
 from pgannex_server.fits.fit import Fit
 from pgannex_server.fits.jobs import Job
 from pgannex_server.request import Request, Sink
+from pgannex_server.tabular.spec import TrainSpec
 from pgannex_server.verbs.artifact_rows import ArtifactRows, check_outputs
 from pgannex_server.verbs.jobs_running import JobFit
 
@@ -39,8 +40,6 @@ class Train(ArtifactRows):
     takes_raw = True
 
     def __init__(self, service: Service, request: Request, sink: Sink) -> None:
-        from pgannex_server.tabular.spec import TrainSpec
-
         check_outputs(request)
         text = _spec_text(request)
         spec = TrainSpec.parse(text)
@@ -54,9 +53,7 @@ class Train(ArtifactRows):
         self.prepare()
         if spec.background:
             caller = request.caller
-            self.job, file = service.jobs.reserve(
-                caller.role, caller.database, spec.project, spec.algorithm or ""
-            )
+            self.job, file = service.jobs.reserve(caller.role, caller.database, spec.project, spec.algorithm)
         else:
             file = memory_file()
         try:
