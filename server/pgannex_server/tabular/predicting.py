@@ -26,13 +26,26 @@ _MAX_PLANS = 1000
 class Loaded:
     """A model in memory. `speed` is in rows per second, 0 before it is known."""
 
-    __slots__ = ("meta", "predictor", "speed", "width")
+    __slots__ = ("_gives", "meta", "predictor", "speed", "width")
 
     def __init__(self, meta: dict[str, Any], found: predictor.Predictor) -> None:
         self.meta = meta
         self.predictor = found
         self.width = int(meta["raw_width"])
         self.speed = 0.0
+        self._gives: dict[str, bool] = {}
+
+    def gives(self, need: str) -> bool:
+        """Whether the model has such an answer at all: probabilities, scores, components."""
+        found = self._gives.get(need)
+        if found is None:
+            try:
+                answers.compute(self.predictor, np.zeros((1, self.predictor.width)), frozenset({need}))
+                found = True
+            except WireError:
+                found = False
+            self._gives[need] = found
+        return found
 
 
 class Work:
@@ -133,6 +146,8 @@ class Predicting:
         return model.predictor.features(flat, size // width)
 
     def _prepare_block(self, work: Work, payload: bytes) -> None:
+        # SELECT * of rows: what the model does not give is NULL there, and no error.
+        work.needs = frozenset(need for need in work.needs if work.model.gives(need))
         block = ColumnBlock.decode(payload)
         work.nrows = block.nrows
         names = [name for name, _oid in work.plan.columns]
