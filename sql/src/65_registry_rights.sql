@@ -57,8 +57,13 @@ CREATE POLICY own ON pgml.logs
     USING (EXISTS (SELECT FROM pgml.projects AS p WHERE p.id = logs.project_id
                    AND (pg_has_role(p.owner, 'USAGE') OR pg_has_role('pgml_admin', 'USAGE'))));
 
-CREATE POLICY own ON pgml.model_grants
-    USING (pg_has_role(owner, 'USAGE') OR pg_has_role('pgml_admin', 'USAGE'))
+-- The other tables' policies read this one: what they read it by has no sub-select, else it
+-- would be a recursion.
+CREATE POLICY own ON pgml.model_grants FOR SELECT
+    USING (pg_has_role(owner, 'USAGE') OR pg_has_role('pgml_admin', 'USAGE'));
+CREATE POLICY revoke ON pgml.model_grants FOR DELETE
+    USING (pg_has_role(owner, 'USAGE') OR pg_has_role('pgml_admin', 'USAGE'));
+CREATE POLICY give ON pgml.model_grants FOR INSERT
     WITH CHECK (
         EXISTS (SELECT FROM pgml.projects AS p WHERE p.id = model_grants.project_id
                 AND p.owner = model_grants.owner

@@ -36,9 +36,10 @@ COMMENT ON FUNCTION pgml.create_snapshot_table(bigint) IS
 CREATE FUNCTION pgml.preprocessor_of(preprocess jsonb, column_name text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT '{"encode": "native", "impute": "error", "scale": "preserve"}'::jsonb
-        || coalesce(CASE WHEN pg_catalog.jsonb_typeof(preprocessor_of.preprocess -> preprocessor_of.column_name) = 'object'::text
-                         THEN preprocessor_of.preprocess -> preprocessor_of.column_name END, '{}'::jsonb);
+    SELECT CASE pg_catalog.jsonb_typeof(preprocessor_of.preprocess -> preprocessor_of.column_name)
+        WHEN 'object'::text THEN d.defaults || (preprocessor_of.preprocess -> preprocessor_of.column_name)
+        ELSE coalesce(preprocessor_of.preprocess -> preprocessor_of.column_name, d.defaults) END
+    FROM (SELECT '{"encode": "native", "impute": "error", "scale": "preserve"}'::jsonb) AS d (defaults);
 END;
 COMMENT ON FUNCTION pgml.preprocessor_of(jsonb, text) IS
     'how a column is preprocessed: what the caller said of it, and the defaults';
@@ -52,7 +53,14 @@ DECLARE
     source regclass := pgml.find_relation(take_snapshot.relation_name);
     described record := pgml.training_query(source, take_snapshot.labels);
     taken pgml.snapshots;
+    odd text;
 BEGIN
+    SELECT pg_catalog.string_agg(k, ', ') INTO odd FROM pg_catalog.jsonb_object_keys(
+        CASE pg_catalog.jsonb_typeof(take_snapshot.preprocess) WHEN 'object' THEN take_snapshot.preprocess ELSE '{}' END) AS k
+    WHERE NOT described.columns OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('name', k));
+    IF odd IS NOT NULL THEN
+        RAISE WARNING 'preprocess names what is no column of %: %', take_snapshot.relation_name, odd;
+    END IF;
     RAISE INFO 'Snapshotting table "%", this may take a little while...', take_snapshot.relation_name;
     INSERT INTO pgml.snapshots (relation_name, y_column_name, test_size, test_sampling, status, columns, materialized)
     VALUES (pgml.relation_name(source), take_snapshot.labels, take_snapshot.test_size, take_snapshot.test_sampling,

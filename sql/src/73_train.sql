@@ -143,7 +143,7 @@ BEGIN
         'preprocess', (SELECT coalesce(pg_catalog.jsonb_object_agg(c.value OPERATOR(pg_catalog.->>) 'name',
                                                                    c.value OPERATOR(pg_catalog.->) 'preprocessor'), '{}')
                        FROM pg_catalog.jsonb_array_elements(snapshot.columns) AS c
-                       WHERE pg_catalog.jsonb_typeof(c.value OPERATOR(pg_catalog.->) 'preprocessor') OPERATOR(pg_catalog.=) 'object'))
+                       WHERE c.value OPERATOR(pg_catalog.?) 'preprocessor'))
     INTO query, spec
     FROM pgml.training_query(source, snapshot.y_column_name) AS q;
 END

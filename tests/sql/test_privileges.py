@@ -18,6 +18,8 @@ WAYS = {
     "the table": "SELECT embedding FROM pgml.embedding WHERE model = 'echo' AND input = 'a'",
     "embed_rows": "SELECT * FROM pgml.embed_rows('echo', 'SELECT 1, ''a''')",
 }
+# Schema pgml takes tables only from these: each makes one, empty, and gives it to the caller.
+DEFINERS = {"create_snapshot_table", "create_dataset_table"}
 OBJECTS = """
     SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0)
     FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
@@ -176,12 +178,12 @@ def test_nothing_is_public(db: Database) -> None:
     assert public == []
 
 
-def test_no_function_runs_with_the_owners_rights(db: Database) -> None:
+def test_no_function_runs_with_the_owners_rights_but_those_that_make_tables(db: Database) -> None:
     rows = db.execute(
         f"SELECT proname FROM ({OBJECTS}) AS o JOIN pg_proc AS p ON p.oid = o.objid"
         " WHERE o.classid = 'pg_proc'::regclass AND p.prosecdef"
     ).fetchall()
-    assert rows == []
+    assert {row[0] for row in rows} <= DEFINERS
 
 
 def test_every_object_and_column_has_a_comment(db: Database) -> None:
@@ -191,6 +193,7 @@ def test_every_object_and_column_has_a_comment(db: Database) -> None:
         UNION ALL
         SELECT format('column %s of %s', a.attname, o.objid::regclass)
         FROM ({OBJECTS}) AS o JOIN pg_attribute AS a ON a.attrelid = o.objid AND a.attnum > 0
+            JOIN pg_class AS c ON c.oid = o.objid AND c.relkind <> 'S'
         WHERE o.classid = 'pg_class'::regclass AND col_description(o.objid, a.attnum) IS NULL""").fetchall()
     assert rows == []
 
