@@ -8,6 +8,7 @@ serves until it is ended. Real models, queues and limits are the real server's b
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import sys
@@ -34,6 +35,19 @@ class Connection:
         self.reader = FrameReader()
         self.waiting: list[Frame] = []
         self.hello: message.Hello | None = None
+        self.window = WINDOW
+
+    def welcome(self, hello: message.Hello) -> None:
+        """Answer HELLO. A client called `window=N` is told that window."""
+        self.hello = hello
+        word, _, number = hello.application_name.partition("=")
+        told = int(number) if word == "window" else WINDOW
+        self.window = min(max(told, 1), 64)
+        self.send(message.Welcome(1, 0, told, frame.MAX_FRAME, "fake/1", "0").encode())
+
+    def hears(self, seconds: float) -> bool:
+        """Whether the client says more within this time."""
+        return bool(self.waiting) or bool(select.select([self.peer], [], [], seconds)[0])
 
     def next_frame(self) -> Frame | None:
         """The next frame, None when the client has closed."""
@@ -56,6 +70,7 @@ class Request:
         self.open = opened
         self.args = {a.name: values.decode_value(a.value, a.oid, bool(a.format)) for a in opened.args}
         self.rows = 0
+        self.parts: list[Frame] = []
 
     def batches(self) -> Iterator[tuple[int, dict[str, Texts]]]:
         """Number and text columns of each batch; the args of a SINGLE request are one."""
@@ -68,6 +83,9 @@ class Request:
                 names = [column.name for column in self.open.columns]
                 cells = (_texts(column, block.nrows) for column in block.columns)
                 yield taken.seq, dict(zip(names, cells, strict=True))
+            if taken.type == FrameType.PART:
+                self.parts.append(taken)
+                continue
             if taken.type == FrameType.DONE or taken.flags & frame.LAST:
                 return
         raise ConnectionError("the client closed before the last batch")
@@ -216,6 +234,28 @@ def needing(request: Request) -> None:
     proper(request)
 
 
+def needing_late(request: Request) -> None:
+    """Answer, then ask for an artifact, and end the request before it can come."""
+    for seq, columns in request.batches():
+        answer = request.answer(seq, columns)
+        request.connection.send(answer, message.Need("h1").encode(), request.end())
+
+
+def hoarding(request: Request) -> None:
+    """Take batches without an answer until the client sends no more; say how many, then answer."""
+    held: list[bytes] = []
+    patient = True
+    for seq, columns in request.batches():
+        held.append(request.answer(seq, columns))
+        if patient and len(held) >= request.connection.window and not request.connection.hears(0.3):
+            held.insert(0, message.Notice(2, f"{len(held)} batches unanswered").encode())
+            patient = False
+        if not patient:
+            request.connection.send(*held)
+            held.clear()
+    request.connection.send(*held, request.end())
+
+
 def bytewise(request: Request) -> None:
     """A proper answer, one byte at a time."""
     for seq, columns in request.batches():
@@ -257,9 +297,63 @@ BEHAVIOURS: dict[str, Callable[[Request], None]] = {
     f.__name__: f
     for f in (
         silent, beating, garbage, huge, cut, gone, bad_block, bad_text, extra_rows, fewer_rows, early_end,
-        welcoming, failing, odd_state, noticing, needing, bytewise, slow_reader, split_rows, then_close,
+        welcoming, failing, odd_state, noticing, needing, needing_late, hoarding, bytewise, slow_reader,
+        split_rows, then_close,
     )
 }  # fmt: skip
+
+
+def pushed(request: Request) -> None:
+    """Acknowledge every batch; one empty frame of rows at the end."""
+    for seq, _columns in request.batches():
+        request.connection.send(pack_frame(FrameType.ACK, seq=seq))
+    request.connection.send(request.answer(0, {}), request.end())
+
+
+def rows_too_early(request: Request) -> None:
+    """Rows for each batch, again and again, before the input is at its end."""
+    for seq, columns in request.batches():
+        request.connection.send(*[request.answer(seq, columns, 0)] * 1000)
+        request.connection.send(pack_frame(FrameType.ACK, seq=seq))
+    request.connection.send(request.end())
+
+
+def end_too_early(request: Request) -> None:
+    """END after the first batch."""
+    next(request.batches())
+    request.connection.send(request.end())
+
+
+def ack_too_many(request: Request) -> None:
+    """Every batch acknowledged twice."""
+    for seq, _columns in request.batches():
+        request.connection.send(pack_frame(FrameType.ACK, seq=seq) * 2)
+    request.connection.send(request.end())
+
+
+def many_rows(request: Request) -> None:
+    """Frames of rows after the end, more than anybody should park."""
+    total = sum(len(columns.get("input", [])) for _seq, columns in request.batches())
+    for _ in range(64):
+        request.connection.send(request.answer(0, {"input": ["w " * 10] * 10_000}, 0))
+    request.connection.send(request.answer(0, {"input": ["w " * total]}), request.end())
+
+
+def needing_on_the_way(request: Request) -> None:
+    """Ask for an artifact in the middle of the input, and take it before going on."""
+    for seq, _columns in request.batches():
+        if seq == 1:
+            request.connection.send(message.Need("h1").encode())
+        request.connection.send(pack_frame(FrameType.ACK, seq=seq))
+    missing = [part for part in request.parts if part.flags & frame.MISSING]
+    request.connection.send(message.Notice(2, f"{len(request.parts)} parts, {len(missing)} missing").encode())
+    request.connection.send(request.answer(0, {}), request.end())
+
+
+PUSHED: dict[str, Callable[[Request], None]] = {
+    f.__name__: f
+    for f in (pushed, rows_too_early, end_too_early, ack_too_many, many_rows, needing_on_the_way)
+}
 CLOSES = {"garbage", "huge", "cut", "gone", "bad_block", "early_end", "welcoming", "failing", "odd_state",
           "then_close"}  # fmt: skip
 
@@ -268,10 +362,7 @@ def answer(request: Request) -> str:
     """Serve one request as its model says; returns the model's name."""
     model = str(request.args.get("model", ""))
     if request.open.flags & frame.PUSH:
-        for seq, _columns in request.batches():
-            request.connection.send(pack_frame(FrameType.ACK, seq=seq))
-        empty = values.ColumnBlock(0, ()).encode()
-        request.connection.send(pack_frame(FrameType.ROWS, empty, frame.LAST), request.end())
+        PUSHED.get(model, pushed)(request)
     else:
         BEHAVIOURS.get(model, proper)(request)
     return model
@@ -283,8 +374,7 @@ def serve_client(peer: socket.socket) -> None:
     try:
         while (taken := connection.next_frame()) is not None:
             if taken.type == FrameType.HELLO:
-                connection.hello = message.Hello.decode(taken.payload)
-                connection.send(message.Welcome(1, 0, WINDOW, frame.MAX_FRAME, "fake/1", "0").encode())
+                connection.welcome(message.Hello.decode(taken.payload))
             elif taken.type == FrameType.OPEN:
                 request = Request(connection, message.Open.decode(taken.payload, taken.flags))
                 if answer(request) in CLOSES:

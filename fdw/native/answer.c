@@ -17,6 +17,9 @@ park_rows(AnnexScan *scan, const FrameHeader *header, const uint8 *payload)
 
 	if (!stream->push && stream->unanswered == 0)
 		annex_protocol_error("rows that nothing was sent for");
+	/* While a query is pushed nobody takes rows: what came would be parked without bound. */
+	if (stream->push && !stream->input_done)
+		annex_protocol_error("rows before the end of the pushed query");
 	rows = MemoryContextAllocHuge(scan->request_mcxt, offsetof(AnnexRows, payload) + header->length);
 	rows->next = NULL;
 	rows->flags = header->flags;

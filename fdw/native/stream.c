@@ -3,7 +3,8 @@
  *
  * Two pumps: annex_stream_next gives parked results and keeps the server fed while it may;
  * annex_stream_await_credit is for a query that runs to its end. Both always read, also
- * while they want to write: what comes is parked, and credits bound how much that can be.
+ * while they want to write: what comes is parked, and credits bound how much that can be. A
+ * pushed query is answered after its end, when each frame is taken before the next is read.
  * Nothing is resynchronised after an error: the connection is closed with the scan.
  */
 #include "annex.h"

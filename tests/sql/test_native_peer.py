@@ -22,6 +22,14 @@ FAKE = Path(__file__).resolve().parents[1] / "fake_server.py"
 BUFFERS = {"usual": 0, "tiny": 4096}
 ONE = "SELECT tokens FROM pgml.embedding WHERE model = %s AND input = 'a b'"
 ARRAY = "SELECT input, tokens FROM pgml.embedding WHERE model = %s AND input = ANY (%s)"
+PUSH = "SELECT coalesce(sum(tokens), 0) FROM public.pushing WHERE model = %s AND query = %s"
+PUSHING = """CREATE FOREIGN TABLE IF NOT EXISTS public.pushing (
+    model text OPTIONS (input 'required', batch 'false'),
+    query text OPTIONS (input 'required', batch 'false'),
+    tokens integer) SERVER pgannex OPTIONS (verb 'push', push 'query', model_column 'model',
+    artifact 'SELECT convert_to(repeat(''x'', 3000000), ''UTF8'')
+        FROM generate_series(1, 3) WHERE $1 = ''h1''')"""
+ROWS = "SELECT g AS n, repeat('x', 1000) AS input FROM generate_series(1, 20000) AS g"
 MANY = [f"word {n}" for n in range(3000)]
 
 
@@ -48,6 +56,8 @@ def peer(stack: Any, host: str, request: pytest.FixtureRequest) -> Iterator[None
     if host != "native":
         pytest.skip("the Multicorn host meets the fake server in tests/multicorn")
     path = stack.frames_socket.parent / f"fake-{request.param}.sock"
+    with stack.connect() as db:
+        db.execute(PUSHING)
     server = subprocess.Popen([sys.executable, str(FAKE), str(path), str(BUFFERS[request.param])])
     try:
         until = time.monotonic() + 30
@@ -57,6 +67,8 @@ def peer(stack: Any, host: str, request: pytest.FixtureRequest) -> Iterator[None
         yield
     finally:
         _point_at(stack, "")
+        with stack.connect() as db:
+            db.execute("DROP FOREIGN TABLE IF EXISTS public.pushing")
         server.terminate()
         server.wait()
         path.unlink(missing_ok=True)
@@ -200,3 +212,49 @@ def test_an_artifact_is_sent_when_it_is_needed(session: Database, parts: int) ->
         question = "SELECT tokens FROM pgml.embedding WHERE model = 'needing' AND input = 'h1'"
         assert session.execute(question).fetchall() == [(1,)]
     assert seen == [f"h1: {max(parts, 1)} parts, {parts * 3_000_000} bytes, missing {parts == 0}"]
+
+
+def test_a_pushed_query_is_sent_to_its_end(session: Database) -> None:
+    assert session.execute(PUSH, ["pushed", ROWS]).fetchall() == [(0,)]
+    assert session.execute(PUSH, ["pushed", "SELECT 1 AS input WHERE false"]).fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("model", ["rows_too_early", "end_too_early", "ack_too_many"])
+def test_a_push_that_is_answered_before_its_end_is_refused(session: Database, model: str) -> None:
+    with pytest.raises(psycopg.errors.ProtocolViolation) as caught:
+        session.execute(PUSH, [model, ROWS])
+    assert caught.value.diag.message_detail == "code: protocol_violation"
+    assert session.execute(ONE, ["proper"]).fetchall() == [(2,)]
+
+
+def test_results_of_a_push_are_taken_frame_by_frame(session: Database) -> None:
+    """640,000 rows come at once; the backend asks for the next frame when it has read one."""
+    query = "SELECT 'a'::text AS input FROM generate_series(1, 3)"
+    assert session.execute(PUSH, ["many_rows", query]).fetchall() == [(64 * 10_000 * 10 + 3,)]
+
+
+def test_an_artifact_is_sent_in_the_middle_of_a_push(session: Database) -> None:
+    seen: list[str | None] = []
+    session.add_notice_handler(lambda diag: seen.append(diag.message_primary))
+    assert session.execute(PUSH, ["needing_on_the_way", ROWS]).fetchall() == [(0,)]
+    assert seen == ["3 parts, 0 missing"]
+
+
+def test_a_request_that_ends_while_an_artifact_is_on_its_way_is_refused(session: Database) -> None:
+    with pytest.raises(psycopg.errors.ProtocolViolation, match="artifact"):
+        session.execute(ONE, ["needing_late"])
+    assert session.execute(ONE, ["proper"]).fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(("told", "kept"), [(0, 1), (3, 3), (64, 64), (65, 64), (2**32 - 1, 64)])
+def test_the_window_that_the_server_gives_is_kept_within_bounds(
+    peer: None, connect: Callable[..., Database], told: int, kept: int
+) -> None:
+    session = connect(autocommit=True, application_name=f"window={told}")
+    seen: list[str | None] = []
+    session.add_notice_handler(lambda diag: seen.append(diag.message_primary))
+    assert session.execute(ONE, ["proper"]).fetchall() == [(2,)]
+    texts = ["w"] * (512 * 70)
+    rows = session.execute(ARRAY, ["hoarding", texts]).fetchall()
+    assert len(rows) == len(texts)
+    assert seen[0] == f"{kept} batches unanswered"
