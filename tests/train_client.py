@@ -103,9 +103,9 @@ def spec_of(table: Numbers, **changes: object) -> dict[str, object]:
 
 @dataclass
 class Answer:
-    """What came back: rows as (part, data, result), lines, and how it ended."""
+    """What came back: rows, of a training as (part, data, result), lines, and how it ended."""
 
-    rows: list[tuple[int | None, bytes | None, Any]] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     end: End | None = None
     failure: Failure | None = None
@@ -244,7 +244,7 @@ def train_open(
     return Open("train", PUSH | BULK, deadline_ms, role, grant, args, columns, OUTPUTS).encode()
 
 
-def rows_of(payload: bytes, outputs: Sequence[Column]) -> list[tuple[Any, Any, Any]]:
+def rows_of(payload: bytes, outputs: Sequence[Column]) -> list[tuple[Any, ...]]:
     """The rows of a block of three columns, by their usual types."""
     block = ColumnBlock.decode(payload)
     cells = []
@@ -274,18 +274,33 @@ def processes_of(pid: int) -> list[int]:
     return found
 
 
-def template_of(server: FramesServer) -> int:
-    """The process that fits are forked from, 0 if there is none yet."""
-    for pid in processes_of(server.process.pid)[1:]:
-        if b"tabular.template" in Path(f"/proc/{pid}/cmdline").read_bytes():
+def template_of(server: int) -> int:
+    """The process that a server's fits are forked from, 0 if there is none yet."""
+    for pid in processes_of(server)[1:]:
+        if _is_template(pid) and not _is_template(_parent(pid)):
             return pid
     return 0
 
 
-def fits_of(server: FramesServer) -> list[int]:
+def fits_of(server: int) -> list[int]:
     """The processes that fit now."""
     template = template_of(server)
     return processes_of(template)[1:] if template else []
+
+
+def _is_template(pid: int) -> bool:
+    """A fit is a copy of the template, and is called the same."""
+    try:
+        return b"tabular.template" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def weight(pids: Sequence[int]) -> int:

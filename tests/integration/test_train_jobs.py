@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from frames_process import FramesServer, serving, until
+from frames_process import FramesServer, serving, stat_open, until
+from pgannex_wire.frame import FrameType
+from pgannex_wire.values import ColumnBlock, split_values
 from train_client import FOREVER, Training, ask, control, fits_of, numbers, spec_of, submit, train
 
 TABULAR = "[tabular]\nfits = 1\nfit_threads = 1\n"
@@ -56,7 +59,7 @@ def test_a_running_job_outlives_its_connection_and_is_cancelled(server: FramesSe
     busy = control(server, job, "forget").failure
     assert busy is not None and "cancel it first" in busy.hint
     assert control(server, job, "cancel").rows == [("cancelled", "its process was killed", job)]
-    until("its process is gone", lambda: not fits_of(server))
+    until("its process is gone", lambda: not fits_of(server.process.pid))
     late = ask(server, "job_result", job=job).failure
     assert late is not None and "was cancelled by app" in late.message
     assert control(server, job, "cancel").rows[0][0] == "cancelled"
@@ -79,10 +82,6 @@ def test_a_job_is_its_role_s_and_its_database_s(server: FramesServer) -> None:
 
 
 def test_stat_jobs_shows_a_role_its_own(server: FramesServer) -> None:
-    from frames_process import stat_open
-    from pgannex_wire.frame import FrameType
-    from pgannex_wire.values import ColumnBlock, split_values
-
     hers, his = submit(server, SMALL, role="alice"), submit(server, SMALL, role="bob")
 
     def seen(role: str, grant: str = "") -> set[str]:
@@ -115,8 +114,8 @@ def test_a_restarted_server_says_what_it_lost_and_keeps_what_was_done(server: Fr
 
 def test_a_server_that_stops_loses_its_jobs_and_their_processes(server: FramesServer) -> None:
     job = submit(server, SMALL, hyperparams=FOREVER)
-    until("it runs", lambda: fits_of(server))
-    processes = fits_of(server)
+    until("it runs", lambda: fits_of(server.process.pid))
+    processes = fits_of(server.process.pid)
     assert server.stop() == 0
     until("its processes are gone", lambda: not any(_lives(pid) for pid in processes))
     server.process = server.launch()
@@ -128,8 +127,8 @@ def test_a_caller_that_goes_before_the_rows_are_complete_leaves_no_job(server: F
     with Training(server, SMALL, spec_of(SMALL, background=True)) as training:
         training.push(SMALL.blocks()[:1])
         training.acknowledged()
-        until("its process is there", lambda: fits_of(server))
-    until("its process is gone", lambda: not fits_of(server))
+        until("its process is there", lambda: fits_of(server.process.pid))
+    until("its process is gone", lambda: not fits_of(server.process.pid))
     assert not jobs(server)
     until("its file is gone", lambda: not list((server.folder / "state" / "jobs").iterdir()))
 
@@ -189,8 +188,6 @@ def test_finished_artifacts_beyond_the_limit_stop_new_jobs() -> None:
 
 
 def _lives(pid: int) -> bool:
-    from pathlib import Path
-
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
