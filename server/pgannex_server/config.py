@@ -114,7 +114,7 @@ class TabularConfig:
     predictor_memory: int = _opt(
         1 << 30, "memory of one predictor for loaded models; those used longest ago make room"
     )
-    predictor_threads: int = _opt(0, "threads of one predictor; 0: one per processor")
+    predictor_threads: int = _opt(0, "threads of one predictor; 0: one for every four processors")
     interpreter: str = _opt("", "python of the predictors and the fits; empty: the server's own")
     preload: bool = _opt(True, "import the libraries that fit when the server starts, not at the first fit")
     fits: int = _opt(0, "fits that run at the same time; 0: one per two processors")

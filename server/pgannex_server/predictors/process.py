@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -112,10 +113,9 @@ class Predictor:
         self.state = "starting"
         self._started = self._heard = time.monotonic()
         tabular = self.config.tabular
+        threads = tabular.predictor_threads or max(1, len(os.sched_getaffinity(0)) // 4)
         # Threads that spin while they wait take the processor from the database.
-        environment = {"OMP_WAIT_POLICY": "passive"}
-        if tabular.predictor_threads:
-            environment["OMP_NUM_THREADS"] = str(tabular.predictor_threads)
+        environment = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads)}
         try:
             self._process = _Process(self, tabular.interpreter, environment)
         except OSError as err:

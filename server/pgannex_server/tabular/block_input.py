@@ -16,7 +16,7 @@ from pgannex_wire import WireError
 from pgannex_wire.values import FLOAT4S, FLOAT8S, ColumnBlock, RawColumn, split_values
 
 from pgannex_server.tabular import columns
-from pgannex_server.tabular.predict_frames import Plan
+from pgannex_server.tabular.predict_frames import Plan, RowError
 
 Matrix = NDArray[Any]
 Bad = dict[int, WireError]
@@ -114,24 +114,70 @@ def matrix_of(model: Model, meta: Mapping[str, Any], plan: Plan, block: ColumnBl
             hint=f"name them as in training: {', '.join(wanted)}; or give one array of features",
         )
     by_name = {name: (oid, raw) for (name, oid), raw in given}
-    return _table(model, [(name, *by_name[name]) for name in wanted], block.nrows)
+    return _table(model, [(name, *by_name[name]) for name in wanted], block.nrows, plan.on_error)
 
 
-def _table(model: Model, found: Sequence[tuple[str, int, RawColumn]], nrows: int) -> tuple[Matrix, Bad]:
+def _table(
+    model: Model, found: Sequence[tuple[str, int, RawColumn]], nrows: int, on_error: str
+) -> tuple[Matrix, Bad]:
     described = [
-        {
-            "name": name,
-            "pg_type": _TYPES.get(oid, "text"),
-            "nullable": True,
-            "label": False,
-            "position": at,
-            "array": oid in _ARRAYS,
-        }
-        for at, (name, oid, _raw) in enumerate(found)
+        {"name": name, "pg_type": _TYPES.get(oid, "text"), "array": oid in _ARRAYS}
+        for name, oid, _raw in found
     ]
-    collector = columns.Collector(described)
+    collector = columns.Collector(described, digest=False)
     collector.feed(nrows, [raw for _name, _oid, raw in found])
-    return model.columns_matrix(collector.finish()), {}
+    table = collector.finish()
+    try:
+        return model.columns_matrix(table), {}
+    except WireError as err:
+        if nrows == 1 or not table.sizes:
+            return _alone(err)
+        if on_error == "raise":
+            raise _first_bad(model, table) or err from err
+    return _salvage(model, table, 0, nrows)
+
+
+def _salvage(model: Model, table: columns.Table, start: int, stop: int) -> tuple[Matrix, Bad]:
+    """Rows of a table of one batch: those that can be taken, and why not the others, by halving."""
+    try:
+        return model.columns_matrix(_part(table, start, stop)), {}
+    except WireError as err:
+        if stop - start == 1:
+            matrix, bad = _alone(err)
+            return matrix, {start: bad[0]}
+    middle = (start + stop) // 2
+    left, left_bad = _salvage(model, table, start, middle)
+    right, right_bad = _salvage(model, table, middle, stop)
+    there = [matrix for matrix in (left, right) if len(matrix)]
+    return np.concatenate(there) if there else left, left_bad | right_bad
+
+
+def _first_bad(model: Model, table: columns.Table) -> RowError | None:
+    """The first row that cannot be taken: all rows before it can be."""
+    low, high, found = 0, table.nrows, None
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            model.columns_matrix(_part(table, low, middle + 1))
+            low = middle + 1
+        except WireError as err:
+            high, found = middle, err
+    return RowError(found, high) if found is not None else None
+
+
+def _part(table: columns.Table, start: int, stop: int) -> columns.Table:
+    """Rows start:stop of a table of one batch."""
+    series = {}
+    for name, whole in table.series.items():
+        cells = whole.batches[0]
+        nulls = None if cells.nulls is None else cells.nulls[start:stop]
+        part = cells._replace(values=cells.values[start:stop], nulls=nulls)
+        series[name] = columns.Series(whole.column, whole.kind, [part], whole.categories)
+    return columns.Table(stop - start, [stop - start], series)
+
+
+def _alone(error: WireError) -> tuple[Matrix, Bad]:
+    return np.empty((0, 0)), {0: error}
 
 
 def _arrays(model: Model, width: int, raw: RawColumn, nrows: int) -> tuple[Matrix, Bad]:

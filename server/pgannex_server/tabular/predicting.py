@@ -8,6 +8,7 @@ what a model is, predictor.py's; how an answer travels, answers.py's.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -89,7 +90,7 @@ class Predicting:
     def load(self, hash: bytes, data: bytes) -> dict[str, Any]:
         """Load an artifact, whose signature the server has verified."""
         meta, blobs = artifact.read(data)
-        found = predictor.load(meta, blobs)
+        found = predictor.load(meta, blobs, int(os.environ.get("OMP_NUM_THREADS", "1")))
         self.models[hash] = Loaded(dict(meta), found)
         project = str(meta.get("project") or dict(meta.get("extra") or {}).get("project") or "")
         return {
