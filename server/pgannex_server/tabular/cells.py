@@ -165,8 +165,7 @@ def numeric(value: bytes) -> float:
 def _days(values: Array, pg_type: str) -> Array:
     """Days since 1970, from days or microseconds since 2000; infinities stay such."""
     if values.dtype.kind == "f":
-        found = values / (1 if pg_type == "date" else _DAY_US) + DAYS_TO_2000
-        return found  # type: ignore[no-any-return]
+        return np.asarray(values / (1 if pg_type == "date" else _DAY_US) + DAYS_TO_2000)
     limit = _INFINITY[values.dtype.itemsize]
     days: Array = values / (1.0 if pg_type == "date" else float(_DAY_US)) + DAYS_TO_2000
     if len(values) and (values.max() == limit or values.min() == -limit - 1):

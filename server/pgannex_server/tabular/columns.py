@@ -134,9 +134,9 @@ class _Column:
             if series.kind == "array":
                 self._check_size(cells)
             if self._sha is not None:
-                self._sha.update(np.ascontiguousarray(cells.values))
+                self._sha.update(np.ascontiguousarray(cells.values).data)
         if self._sha is not None and cells.nulls is not None:
-            self._sha.update(np.flatnonzero(cells.nulls) + self._rows)
+            self._sha.update((np.flatnonzero(cells.nulls) + self._rows).data)
         self._rows += nrows
         series.batches.append(cells)
 

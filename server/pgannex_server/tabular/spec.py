@@ -80,7 +80,8 @@ class Preprocessor:
                 f'preprocess of column "{column}" is {json.dumps(found)}',
                 'an object, such as {"impute": "mean", "scale": "standard"}',
             )
-        encode, ordinal = found.get("encode") or "native", ()
+        encode = found.get("encode") or "native"
+        ordinal: tuple[str, ...] = ()
         if isinstance(encode, Mapping) and isinstance(encode.get("ordinal"), list):
             ordinal = tuple(str(value) for value in encode["ordinal"])
             encode = "ordinal"
