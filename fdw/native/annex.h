@@ -16,6 +16,7 @@
  *	connection.c	one socket				pool.c			who uses which socket
  *	authorize.c		the gate				explain.c		EXPLAIN
  *	error.c			errors of the wire		frame.c, frame_put.c	bytes, without Postgres
+ *	setting.c		settings of PostgresML	transaction.c	is a COMMIT to come?
  *
  * The functions over vectors, vector_*.c, stand apart: see vector.h.
  */

@@ -197,8 +197,7 @@ CREATE FUNCTION pgml.say_not_committed(model_id bigint) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- In an explicit transaction block an earlier statement began the transaction.
-    IF transaction_timestamp() <> statement_timestamp() THEN
+    IF pgml.in_transaction_block() THEN
         RAISE NOTICE 'model % is not committed yet', say_not_committed.model_id
             USING HINT = 'others see it after COMMIT; ROLLBACK leaves nothing of it';
     END IF;

@@ -50,7 +50,7 @@ BEGIN
     WHERE t.query OPERATOR(pg_catalog.=) rows_query AND t.spec OPERATOR(pg_catalog.=) call;
     INSERT INTO pgml.jobs (job, project_id, snapshot_id, spec, automatic_deploy)
     VALUES (new_job, project.id, snapshot.id, call, coalesce(train_background.automatic_deploy, true));
-    IF pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp() THEN
+    IF pgml.in_transaction_block() THEN
         RAISE NOTICE 'job % can be collected only if this transaction commits', new_job;
     END IF;
     RETURN new_job;

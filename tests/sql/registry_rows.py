@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import psycopg
+import pytest
 
 Database = psycopg.Connection[tuple[Any, ...]]
+TABLES = ("projects", "snapshots", "models", "deployments", "files")
 NUMBERS = "CREATE TABLE public.numbers AS SELECT g::real AS x, g % 2 AS y FROM generate_series(1, 20) AS g"
 
 
@@ -52,3 +54,20 @@ def stored(
         END $$"""
     )
     return int(one(db, f"SELECT pg_temp.store_{role}(%s, %s, %s)", project, json.dumps(result), parts))
+
+
+def said(db: Database) -> list[tuple[str, str]]:
+    """A list that fills with (severity, message) of what the database says."""
+    heard: list[tuple[str, str]] = []
+    db.add_notice_handler(lambda d: heard.append((d.severity or "", d.message_primary or "")))
+    return heard
+
+
+def counts(db: Database) -> dict[str, int]:
+    return {table: int(one(db, f"SELECT count(*) FROM pgml.{table}")) for table in TABLES}
+
+
+def refused(db: Database, sql: str) -> psycopg.Error:
+    with pytest.raises(psycopg.Error) as caught, db.transaction():
+        db.execute(sql)
+    return caught.value
