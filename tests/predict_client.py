@@ -7,6 +7,7 @@ the server under test, as its own would be.
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -225,3 +226,30 @@ def refusal(client: Client, opened: bytes, found: Artifact | None = None) -> Fai
         if frame.type == FrameType.NEED and found is not None:
             give(client, found)
         assert frame.type != FrameType.END, "the request ended well"
+
+
+class _Silent:
+    """A reporter that nobody listens to."""
+
+    def info(self, text: str) -> None: ...
+    def progress(self, fraction: float, text: str) -> None: ...
+
+
+def fitted(
+    server: FramesServer, matrix: Any, target: Any, algorithm: str = "xgboost", **spec: Any
+) -> Artifact:
+    """A model of y by the columns f0, f1, … of a matrix."""
+    from pgannex_server.tabular.columns import Collector
+    from pgannex_server.tabular.fit import fit
+    from pgannex_server.tabular.spec import TrainSpec
+
+    data = np.asarray(matrix, dtype=np.float64)
+    columns = [{"name": f"f{j}", "pg_type": "float8", "position": j} for j in range(data.shape[1])]
+    columns.append({"name": "y", "pg_type": "float8", "label": True, "position": data.shape[1]})
+    order = {"project": "test", "task": "regression", "algorithm": algorithm, "columns": columns} | spec
+    found = TrainSpec.parse(json.dumps(order))
+    collector = Collector(found.columns)
+    collector.feed(
+        len(data), [*(float8_column(data[:, j]) for j in range(data.shape[1])), float8_column(target)]
+    )
+    return Artifact(server, fit(found, collector.finish(), _Silent()).body)

@@ -16,7 +16,7 @@ from pgannex_wire import WireError
 from pgannex_wire.values import FLOAT4S, FLOAT8S, ColumnBlock, RawColumn, split_values
 
 from pgannex_server.tabular import columns
-from pgannex_server.tabular.predict_frames import Plan, RowError
+from pgannex_server.tabular.predict_frames import Plan
 
 Matrix = NDArray[Any]
 Bad = dict[int, WireError]
@@ -36,6 +36,7 @@ class Model(Protocol):
 
     def features(self, flat: Matrix, n: int) -> Matrix: ...
     def columns_matrix(self, table: columns.Table) -> Matrix: ...
+    def unusable(self, table: columns.Table) -> dict[int, WireError]: ...
 
 
 def array_of(value: bytes) -> Matrix:
@@ -114,12 +115,10 @@ def matrix_of(model: Model, meta: Mapping[str, Any], plan: Plan, block: ColumnBl
             hint=f"name them as in training: {', '.join(wanted)}; or give one array of features",
         )
     by_name = {name: (oid, raw) for (name, oid), raw in given}
-    return _table(model, [(name, *by_name[name]) for name in wanted], block.nrows, plan.on_error)
+    return _table(model, [(name, *by_name[name]) for name in wanted], block.nrows)
 
 
-def _table(
-    model: Model, found: Sequence[tuple[str, int, RawColumn]], nrows: int, on_error: str
-) -> tuple[Matrix, Bad]:
+def _table(model: Model, found: Sequence[tuple[str, int, RawColumn]], nrows: int) -> tuple[Matrix, Bad]:
     described = [
         {"name": name, "pg_type": _TYPES.get(oid, "text"), "array": oid in _ARRAYS}
         for name, oid, _raw in found
@@ -129,55 +128,26 @@ def _table(
     table = collector.finish()
     try:
         return model.columns_matrix(table), {}
-    except WireError as err:
-        if nrows == 1 or not table.sizes:
-            return _alone(err)
-        if on_error == "raise":
-            raise _first_bad(model, table) or err from err
-    return _salvage(model, table, 0, nrows)
+    except WireError:
+        bad = model.unusable(table)
+        if not bad:
+            raise
+    good = np.ones(nrows, dtype=bool)
+    good[list(bad)] = False
+    return model.columns_matrix(_part(table, good)) if good.any() else np.empty((0, 0)), bad
 
 
-def _salvage(model: Model, table: columns.Table, start: int, stop: int) -> tuple[Matrix, Bad]:
-    """Rows of a table of one batch: those that can be taken, and why not the others, by halving."""
-    try:
-        return model.columns_matrix(_part(table, start, stop)), {}
-    except WireError as err:
-        if stop - start == 1:
-            matrix, bad = _alone(err)
-            return matrix, {start: bad[0]}
-    middle = (start + stop) // 2
-    left, left_bad = _salvage(model, table, start, middle)
-    right, right_bad = _salvage(model, table, middle, stop)
-    there = [matrix for matrix in (left, right) if len(matrix)]
-    return np.concatenate(there) if there else left, left_bad | right_bad
-
-
-def _first_bad(model: Model, table: columns.Table) -> RowError | None:
-    """The first row that cannot be taken: all rows before it can be."""
-    low, high, found = 0, table.nrows, None
-    while low < high:
-        middle = (low + high) // 2
-        try:
-            model.columns_matrix(_part(table, low, middle + 1))
-            low = middle + 1
-        except WireError as err:
-            high, found = middle, err
-    return RowError(found, high) if found is not None else None
-
-
-def _part(table: columns.Table, start: int, stop: int) -> columns.Table:
-    """Rows start:stop of a table of one batch."""
+def _part(table: columns.Table, keep: NDArray[np.bool_]) -> columns.Table:
+    """Some rows of a table of one batch."""
     series = {}
     for name, whole in table.series.items():
         cells = whole.batches[0]
-        nulls = None if cells.nulls is None else cells.nulls[start:stop]
-        part = cells._replace(values=cells.values[start:stop], nulls=nulls)
+        nulls = None if cells.nulls is None else cells.nulls[keep]
+        some = nulls is not None and nulls.any()
+        part = cells._replace(values=cells.values[keep], nulls=nulls if some else None)
         series[name] = columns.Series(whole.column, whole.kind, [part], whole.categories)
-    return columns.Table(stop - start, [stop - start], series)
-
-
-def _alone(error: WireError) -> tuple[Matrix, Bad]:
-    return np.empty((0, 0)), {0: error}
+    count = int(keep.sum())
+    return columns.Table(count, [count], series)
 
 
 def _arrays(model: Model, width: int, raw: RawColumn, nrows: int) -> tuple[Matrix, Bad]:
