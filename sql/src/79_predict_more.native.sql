@@ -243,11 +243,11 @@ CREATE FUNCTION pgml.predict_batch(project_name text, features double precision[
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 10000 ROWS 100
 AS $$
 DECLARE
-    artifact pg_catalog.text := pgml.serving_artifact(predict_batch.project_name);
+    hash pg_catalog.text := pgml.serving_artifact(predict_batch.project_name);
 BEGIN
     RETURN QUERY
         SELECT pg_catalog.unnest(r.predictions) FROM pgml.prediction AS r
-        WHERE r.artifact OPERATOR(pg_catalog.=) predict_batch.artifact
+        WHERE r.artifact OPERATOR(pg_catalog.=) hash
           AND r.features OPERATOR(pg_catalog.=) predict_batch.features::real[];
 END
 $$;

@@ -7,27 +7,27 @@ CREATE FUNCTION pgml.forecast(project_name text, horizon integer DEFAULT NULL, c
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 100000 ROWS 100
 AS $$
 DECLARE
-    artifact pg_catalog.text := pgml.serving_artifact(forecast.project_name);
+    hash pg_catalog.text := pgml.serving_artifact(forecast.project_name);
     given pg_catalog.text := forecast.covariates;
 BEGIN
     IF given IS NULL AND forecast.horizon IS NULL THEN
         RETURN QUERY
             SELECT f.series, f.step, f.at, f.prediction, f.lower, f.upper FROM pgml.forecasting AS f
-            WHERE f.artifact OPERATOR(pg_catalog.=) forecast.artifact;
+            WHERE f.artifact OPERATOR(pg_catalog.=) hash;
     ELSIF given IS NULL THEN
         RETURN QUERY
             SELECT f.series, f.step, f.at, f.prediction, f.lower, f.upper FROM pgml.forecasting AS f
-            WHERE f.artifact OPERATOR(pg_catalog.=) forecast.artifact
+            WHERE f.artifact OPERATOR(pg_catalog.=) hash
               AND f.horizon OPERATOR(pg_catalog.=) forecast.horizon;
     ELSIF forecast.horizon IS NULL THEN
         RETURN QUERY
             SELECT f.series, f.step, f.at, f.prediction, f.lower, f.upper FROM pgml.forecasting AS f
-            WHERE f.artifact OPERATOR(pg_catalog.=) forecast.artifact
+            WHERE f.artifact OPERATOR(pg_catalog.=) hash
               AND f."row" OPERATOR(pg_catalog.=) given;
     ELSE
         RETURN QUERY
             SELECT f.series, f.step, f.at, f.prediction, f.lower, f.upper FROM pgml.forecasting AS f
-            WHERE f.artifact OPERATOR(pg_catalog.=) forecast.artifact
+            WHERE f.artifact OPERATOR(pg_catalog.=) hash
               AND f.horizon OPERATOR(pg_catalog.=) forecast.horizon
               AND f."row" OPERATOR(pg_catalog.=) given;
     END IF;
