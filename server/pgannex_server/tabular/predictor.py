@@ -10,25 +10,26 @@ How a job travels is process.py's business, an answer's bytes answers.py's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pgannex_wire import WireError
 
-from pgannex_server.tabular import formats
+from pgannex_server.tabular import formats, preprocessing
+from pgannex_server.tabular.algorithms import ALGORITHMS
 from pgannex_server.tabular.artifact import Blob
+from pgannex_server.tabular.columns import Table
 from pgannex_server.tabular.formats.base import Model
 from pgannex_server.tabular.onnx_runtime import Graph
-
-if TYPE_CHECKING:
-    from pgannex_server.tabular.columns import Table
+from pgannex_server.tabular.preprocessing import Encoder
 
 Matrix = NDArray[Any]
 
-ONNX_ROWS: Final = 16
-"""Up to how many rows ONNX serves; above, the libraries' own threads are as fast."""
+ONNX_ROWS: Final = 48
+"""Up to how many rows ONNX serves; above, the libraries' own threads are faster."""
 
 
 def load(meta: Mapping[str, Any], blobs: Mapping[str, Blob], threads: int = 0) -> Predictor:
@@ -62,7 +63,10 @@ class Predictor:
         self._threads = threads
         self._native: Model | None = None
         self._graph = Graph(blobs["onnx"], str(meta["onnx_output"])) if "onnx" in blobs else None
-        self._single = bool(meta.get("single", self._graph is None))
+        self._single = bool(meta.get("single"))
+        self._encoders: list[Encoder] | None = None
+        row = ALGORITHMS.get(self.algorithm)
+        self._dtype = row.numbers if row is not None else "float64"
         if self._graph is None:
             self.native.predict  # noqa: B018 - loads it now, so that a broken blob is said now
 
@@ -94,28 +98,78 @@ class Predictor:
             hint=f"pass {self.raw_width} numbers for one row, or a multiple of that for several",
         )
 
+    def columns_matrix(self, table: Table) -> Matrix:
+        """The rows of a table that has the model's columns, preprocessed as in training."""
+        return preprocessing.matrix(self.encoders, table, self._dtype)
+
+    def unusable(self, table: Table) -> dict[int, WireError]:
+        """The rows that `columns_matrix` would refuse, by position."""
+        return preprocessing.unusable(self.encoders, table)
+
+    def rows(self, texts: Sequence[str]) -> Matrix:
+        """Rows as JSON objects, by the columns' names, preprocessed as in training."""
+        from pgannex_server.tabular import json_rows
+
+        return self.columns_matrix(json_rows.table_of(self.encoders, texts))
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """What each column's cells become."""
+        if self._encoders is None:
+            self._encoders = preprocessing.encoders_of(self.meta)
+        return self._encoders
+
     # -- predictions ----------------------------------------------------------------------------
 
     def predict(self, matrix: Matrix) -> Matrix:
         """Values per row: rows, or rows × targets, as float64."""
-        if self.task == "anomaly":
-            return (self.native.predict(self._checked(matrix)) < 0).astype(np.float64)
-        graph = self._graph_for(matrix)
-        if graph is not None:
-            found = graph.values(self._for_graph(matrix))
-            return self._class_values(found) if self.is_classifier else found.astype(np.float64)
+        by_graph = self._many_by_graph(matrix) if len(matrix) > 1 else self._by_graph(matrix)
+        if by_graph is not None:
+            return np.atleast_1d(by_graph)
         native = self.native
         found = native.predict(self._checked(matrix))
         if self.is_classifier:
             return self._class_values(found, native.classes)
+        if self.task == "anomaly":
+            return (found < 0).astype(np.float64)
         return found.astype(np.float64, copy=False)
+
+    def predict_one(self, features: bytes | memoryview) -> float:
+        """The value of one row, of float32 in the machine's order: the shortest way through."""
+        row = np.frombuffer(features, dtype=np.float32)
+        if row.size != self.raw_width:
+            raise self._wrong_width(row.size)
+        matrix = row.reshape(1, -1)
+        one = self._by_graph(matrix)
+        return float(self.predict(matrix).reshape(-1)[0]) if one is None else one
+
+    def _by_graph(self, row: Matrix) -> float | None:
+        """What ONNX says of a single row; None where the native model has to be asked."""
+        graph = self._graph_for(row)
+        if graph is None:
+            return None
+        found = graph.one(self._for_graph(row))
+        if found is None or not self.is_classifier or self._values is None:
+            return found
+        return float(self._values[int(found)])
+
+    def _many_by_graph(self, matrix: Matrix) -> Matrix | None:
+        """The same of a few rows, all of them or none."""
+        graph = self._graph_for(matrix)
+        if graph is None:
+            return None
+        raw = graph.raw(self._for_graph(matrix))
+        if not self.is_classifier:
+            return (raw.reshape(len(raw)) if raw.shape[1] == 1 else raw).astype(np.float64)
+        return self._class_values(graph.classes(raw)) if graph.is_sure(raw).all() else None
 
     def proba(self, matrix: Matrix) -> Matrix:
         """Probabilities per row and class, in the order of `classes`."""
         if not self.is_classifier:
             raise WireError(
                 "bad_argument",
-                f"a model of {self.task} has no probabilities",
+                f"a model of {self.task} has no probabilities: "
+                "You can't predict probabilities for a regression model",
                 hint="pgml.predict gives its prediction; probabilities are for classification",
             )
         graph = self._graph_for(matrix)
@@ -156,7 +210,13 @@ class Predictor:
         """ONNX, where it gives what the native model would of these rows."""
         if self._graph is None or len(matrix) > ONNX_ROWS:
             return None
-        return self._graph if self._single or matrix.dtype == np.float32 else None
+        if matrix.dtype != np.float32 and not self._single:
+            return None
+        if matrix.shape[1] != self.width:
+            raise self._wrong_width(matrix.shape[1])
+        flat = matrix.reshape(-1)
+        # NaN and infinity are the library's; a square that overflows goes there too, and does no harm.
+        return self._graph if math.isfinite(flat.dot(flat)) else None
 
     @staticmethod
     def _for_graph(matrix: Matrix) -> Matrix:

@@ -40,7 +40,7 @@ def _dump_one(estimator: Any) -> bytes:
 
 def _library() -> Any:
     try:
-        import catboost  # type: ignore[import-not-found, unused-ignore]
+        import catboost
     except ImportError as err:
         raise WireError(
             "engine_missing",

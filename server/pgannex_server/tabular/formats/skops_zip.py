@@ -12,6 +12,7 @@ import json
 import struct
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -24,8 +25,8 @@ from pgannex_server.tabular.formats.base import Matrix, Model, cannot, damaged
 
 FORMAT = "skops"
 _KERNELS = (
-    "CompoundKernel", "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation", "Matern", "PairwiseKernel",
-    "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel",
+    "CompoundKernel", "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation", "Matern",
+    "PairwiseKernel", "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel",
 )  # fmt: skip
 _DISTANCES = ("Euclidean", "Manhattan", "Chebyshev", "Minkowski", "SEuclidean", "Mahalanobis", "Canberra",
               "BrayCurtis", "Hamming", "Haversine")  # fmt: skip
@@ -52,6 +53,9 @@ _SINGLE = (
     "GradientBoostingRegressor", "GradientBoostingClassifier",
 )  # fmt: skip
 """Estimators that cast their rows to float32 before anything else."""
+_DIVIDED = (*_SINGLE, "BaggingRegressor", "BaggingClassifier", "AdaBoostRegressor", "AdaBoostClassifier",
+            "IsolationForest")  # fmt: skip
+"""Estimators that compute with one thread, and let others run meanwhile."""
 _PROBA_HINT = 'train with another algorithm; of svm and nu_svm with {"probability": true}'
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -140,43 +144,36 @@ class Sklearn(Model):
     def __init__(self, estimator: Any, threads: int) -> None:
         self.estimator = estimator
         self.title = type(estimator).__name__
-        self.single = "tree" in type(estimator).__module__ or self.title in _SINGLE
+        self.single = self.title in _SINGLE
         known = getattr(estimator, "classes_", None)
         if isinstance(known, np.ndarray) and known.ndim == 1:
             self.classes = np.asarray(known, dtype=np.float64)
-        # A forest of threads for one row costs more than it gives.
+        # n_jobs would start processes, or add up trees in any order: many rows are divided instead.
         if "n_jobs" in estimator.get_params(deep=False):
             estimator.set_params(n_jobs=None)
-        self.threads = threads
+        self.threads = threads if self.title in _DIVIDED else 1
 
-    def _ready(self, matrix: Matrix) -> Any:
-        wants = "n_jobs" in self.estimator.get_params(deep=False)
-        if wants:
-            self.estimator.set_params(n_jobs=self.threads if len(matrix) >= _MANY_ROWS else None)
-        return self.estimator
+    def _ask(self, method: str, matrix: Matrix) -> Matrix:
+        ask = getattr(self.estimator, method)
+        if self.threads == 1 or len(matrix) < _MANY_ROWS:
+            return np.asarray(ask(matrix))
+        with ThreadPoolExecutor(self.threads) as pool:
+            return np.concatenate(list(pool.map(ask, np.array_split(matrix, self.threads))))
 
     def predict(self, matrix: Matrix) -> Matrix:
-        found: Matrix = np.asarray(self._ready(matrix).predict(matrix))
-        return found
+        return self._ask("predict", matrix)
 
     def proba(self, matrix: Matrix) -> Matrix:
-        estimator = self._ready(matrix)
-        ask = getattr(estimator, "predict_proba", None)
-        if ask is None:
+        if not hasattr(self.estimator, "predict_proba"):
             raise cannot("say how probable a class is", self, _PROBA_HINT)
-        found: Matrix = np.asarray(ask(matrix))
-        return found
+        return self._ask("predict_proba", matrix)
 
     def decompose(self, matrix: Matrix) -> Matrix:
-        transform = getattr(self._ready(matrix), "transform", None)
-        if transform is None:
+        if not hasattr(self.estimator, "transform"):
             raise cannot("decompose", self, "only models of the task decomposition can")
-        found: Matrix = np.asarray(transform(matrix))
-        return found
+        return self._ask("transform", matrix)
 
     def score(self, matrix: Matrix) -> Matrix:
-        decide = getattr(self._ready(matrix), "decision_function", None)
-        if decide is None or not hasattr(self.estimator, "offset_"):
+        if not hasattr(self.estimator, "offset_"):
             raise cannot("score anomalies", self, "only models of the task anomaly can")
-        found: Matrix = -np.asarray(decide(matrix))
-        return found
+        return -self._ask("decision_function", matrix)
