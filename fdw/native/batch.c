@@ -101,34 +101,57 @@ annex_batch_fits(AnnexBatch *batch, Datum *values, const bool *nulls)
 	return fits;
 }
 
+#if defined(WORDS_BIGENDIAN) || SIZEOF_DATUM != 8
+static void
+append_bytes(char *to, const AnnexCodec *codec, Datum value)
+{
+	int			width = codec->typlen;
+	char		bytes[8];
+	int			i;
+
+	if (codec->typbyval)
+		store_att_byval(bytes, value, width);
+	else
+		memcpy(bytes, DatumGetPointer(value), width);
+	for (i = 0; i < width; i++)
+	{
+#ifdef WORDS_BIGENDIAN
+		to[i] = bytes[width - 1 - i];
+#else
+		to[i] = bytes[i];
+#endif
+	}
+}
+#endif
+
+/*
+ * The hot path of a push: millions of values. A Datum by value begins with the value's bytes
+ * where the machine is little-endian, so it is stored whole and the next one overlaps what
+ * is too much.
+ */
 static void
 append_fixed(AnnexBatchColumn *column, Datum value, bool isnull)
 {
-	uint8		bytes[8] = {0};
+	FrameBuffer *data = &column->data;
+	FrameBuffer *nulls = &column->nulls;
 	int			width = column->codec.typlen;
 
-	if (!isnull)
+	if (data->cap - data->len < sizeof(Datum) || nulls->cap == nulls->len)
 	{
-		if (column->codec.typbyval)
-			store_att_byval(bytes, value, width);
-		else
-			memcpy(bytes, DatumGetPointer(value), width);
+		frame_reserve(data, sizeof(Datum));
+		frame_reserve(nulls, 1);
 	}
-#ifdef WORDS_BIGENDIAN
-	{
-		int			i;
-
-		for (i = 0; i < width / 2; i++)
-		{
-			uint8		swap = bytes[i];
-
-			bytes[i] = bytes[width - 1 - i];
-			bytes[width - 1 - i] = swap;
-		}
-	}
+	if (isnull)
+		memset(data->data + data->len, 0, width);
+#if !defined(WORDS_BIGENDIAN) && SIZEOF_DATUM == 8
+	else
+		memcpy(data->data + data->len, &value, sizeof(Datum));
+#else
+	else
+		append_bytes(data->data + data->len, &column->codec, value);
 #endif
-	frame_put(&column->data, bytes, width);
-	frame_put_u8(&column->nulls, isnull);
+	data->len += width;
+	nulls->data[nulls->len++] = isnull;
 	column->has_nulls |= isnull;
 }
 

@@ -127,3 +127,35 @@ def test_a_star_stands_last_and_once(
         native.execute(TABLE.format(more=f", stream_columns '{columns}'"))
     assert caught.value.diag.sqlstate == "HV024"
     assert "a last item *" in (caught.value.diag.message_hint or "")
+
+
+FIXED = {
+    "bool": ("boolsend", "true", "false"),
+    "int2": ("int2send", "-32768", "32767"),
+    "int4": ("int4send", "-2147483648", "2147483647"),
+    "int8": ("int8send", "-9223372036854775808", "9223372036854775807"),
+    "float4": ("float4send", "-1.5e-38", "Infinity"),
+    "float8": ("float8send", "-1.5e-307", "NaN"),
+    "date": ("date_send", "4713-01-01 BC", "infinity"),
+    "timestamp": ("timestamp_send", "2026-01-02 03:04:05.678901", "-infinity"),
+    "timestamptz": ("timestamptz_send", "1999-12-31 23:59:59.999999+00", "infinity"),
+}
+
+
+@pytest.mark.parametrize("type_", FIXED)
+@pytest.mark.parametrize("rows", [1, 9, 70_000], ids=["one", "odd", "batches"])
+def test_values_of_fixed_width_arrive_bit_by_bit(native: Database, type_: str, rows: int) -> None:
+    """Copied column by column, they are what the type's send function says, NULLs included."""
+    send, low, high = FIXED[type_]
+    query = (
+        f"SELECT CASE g % 3 WHEN 0 THEN NULL WHEN 1 THEN '{low}' ELSE '{high}' END::{type_} AS x, g AS n"
+        f" FROM generate_series(1, {rows}) AS g"
+    )
+    expected = native.execute(
+        "SELECT encode(sha256(string_agg(coalesce(int4send(octet_length(s)) || s, int4send(-1)), ''"
+        " ORDER BY n)), 'hex'), count(*) - count(s)"
+        f" FROM (SELECT {send}(x) AS s, n FROM ({query}) AS q) AS sent"
+    ).fetchone()
+    assert expected is not None
+    found = arrived(native, query, None)[0]
+    assert (found[4], found[3], found[2]) == (*expected, rows)
