@@ -170,7 +170,7 @@ def told(row: Algorithm, estimator: Any, progress: Progress | None) -> Iterator[
     """Further arguments of `fit`, so that each iteration is heard of."""
     if progress is None or hasattr(estimator, "estimator"):
         yield {}
-    elif _is_xgboost(row):
+    elif row.name == "xgboost":
         estimator.set_params(callbacks=[_xgboost_callback(progress, _rounds(estimator))])
         try:
             yield {}

@@ -22,7 +22,7 @@ from pgannex_wire import WireError
 from pgannex_server.tabular import boosting
 from pgannex_server.tabular.algorithms import Algorithm
 from pgannex_server.tabular.cells import Array
-from pgannex_server.tabular.outcome import Report, cores
+from pgannex_server.tabular.outcome import Report
 from pgannex_server.tabular.spec import TrainSpec
 
 Progress = Callable[[int, int], None]
@@ -60,9 +60,21 @@ def check(spec: TrainSpec) -> None:
 
 def names_of(row: Algorithm, task: str) -> list[str]:
     """The hyperparameters that the algorithm takes."""
-    found = class_of(row, task)
-    own = [p.name for p in inspect.signature(found.__init__).parameters.values() if p.kind in _POSITIONAL]
-    return sorted({*own, *row.renamed, *boosting.more_names(row)} - {"self", "callbacks"})
+    own = arguments_of(class_of(row, task))
+    return sorted({*own, *row.renamed, *boosting.more_names(row)} - {"callbacks"})
+
+
+def arguments_of(made: type[Any]) -> frozenset[str]:
+    """The names that a class is made with; where it passes on what it does not know, its bases' too."""
+    found: set[str] = set()
+    for base in made.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        found |= {p.name for p in parameters if p.kind in _POSITIONAL}
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
+            break
+    return frozenset(found - {"self"})
 
 
 def _check_name(spec: TrainSpec, name: str) -> None:
@@ -99,13 +111,12 @@ def translated(spec: TrainSpec, hyperparams: Mapping[str, Any]) -> dict[str, Any
     return boosting.translated(spec.row, found)
 
 
-def create(spec: TrainSpec, hyperparams: Mapping[str, Any], classes: int = 0, threads: int = 0) -> Any:
+def create(spec: TrainSpec, hyperparams: Mapping[str, Any], classes: int = 0, threads: int = 1) -> Any:
     """An estimator that is not fitted yet."""
     row = spec.row
     made = class_of(row, spec.task)
     settings = boosting.for_classes(row, translated(spec, hyperparams), classes)
-    takes = inspect.signature(made.__init__).parameters
-    threads = threads or cores(spec.limits)
+    takes = arguments_of(made)
     if "random_state" in takes:
         settings.setdefault("random_state", spec.seed)
     settings = boosting.settled(row, settings, spec, threads)

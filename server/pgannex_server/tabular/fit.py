@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 from pgannex_wire import WireError
+from threadpoolctl import threadpool_limits
 
 from pgannex_server.tabular import (
     artifact,
@@ -33,7 +34,7 @@ from pgannex_server.tabular import (
 from pgannex_server.tabular.cells import Array
 from pgannex_server.tabular.columns import Table
 from pgannex_server.tabular.learning import Learnt
-from pgannex_server.tabular.outcome import Outcome, Paced, Report, cores, json_numbers, versions
+from pgannex_server.tabular.outcome import Outcome, Paced, Report, cores, json_numbers, threads_for, versions
 from pgannex_server.tabular.sampling import Split
 from pgannex_server.tabular.spec import TrainSpec
 from pgannex_server.tabular.targets import Target
@@ -67,8 +68,9 @@ def fit(spec: TrainSpec, table: Table, report: Report) -> Outcome:
     check(spec)
     target, split = _divide(spec, table)
     learnt, data = prepare(spec, table, target, split, paced)
-    with estimators.warnings_told(paced):
-        hyperparams, estimator, scores = _fit(spec, data, paced)
+    threads = threads_for(spec.limits, data.train.size)
+    with estimators.warnings_told(paced), threadpool_limits(threads):
+        hyperparams, estimator, scores = _fit(spec, data, threads, paced)
         paced.progress(_FITTED, "measuring")
         began = time.perf_counter()
         scores |= metrics.of(spec.task, estimator, data.test, data.y_test, data.classes, spec.seed)
@@ -140,7 +142,9 @@ def _dataset(table: Table, learnt: Learnt, target: Target, split: Split) -> str:
 # -- the fit ---------------------------------------------------------------------------------------
 
 
-def _fit(spec: TrainSpec, data: search.Data, report: Report) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+def _fit(
+    spec: TrainSpec, data: search.Data, threads: int, report: Report
+) -> tuple[dict[str, Any], Any, dict[str, Any]]:
     """(hyperparameters, the fitted estimator, what is known of it already)."""
     sets = search.combinations(spec)
     folds = search.folds_of(spec)
@@ -159,7 +163,7 @@ def _fit(spec: TrainSpec, data: search.Data, report: Report) -> tuple[dict[str, 
     report.info(f"Hyperparams: {json.dumps(hyperparams)}")
     report.progress(0.0, "fitting")
     began = time.perf_counter()
-    estimator = estimators.create(spec, hyperparams, data.classes)
+    estimator = estimators.create(spec, hyperparams, data.classes, threads)
     estimator = estimators.fit(
         spec,
         estimator,

@@ -90,8 +90,9 @@ def explained(estimator: Any, matrix: Array) -> float:
     if ratio is not None:
         return float(np.sum(ratio))
     back = estimator.inverse_transform(estimator.transform(matrix))
-    whole = float(((matrix - matrix.mean(axis=0)) ** 2).sum())
-    return 1.0 - float(((matrix - back) ** 2).sum()) / whole if whole else _NAN
+    centred, back = matrix - matrix.mean(axis=0), back - back.mean(axis=0)
+    whole = float((centred**2).sum())
+    return 1.0 - float(((centred - back) ** 2).sum()) / whole if whole else _NAN
 
 
 def _codes(found: Array) -> Array:

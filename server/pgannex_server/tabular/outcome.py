@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+_WORTH_THREADS = 200_000
 _LIBRARIES = ("numpy", "sklearn", "skops", "xgboost", "lightgbm", "catboost")
 
 
@@ -52,6 +53,15 @@ class Paced:
 def cores(limits: Mapping[str, Any]) -> int:
     """How many threads a fit may use: what it was given, else every processor it sees."""
     return int(limits.get("threads") or 0) or len(os.sched_getaffinity(0))
+
+
+def threads_for(limits: Mapping[str, Any], numbers: int) -> int:
+    """How many threads are worth it for a matrix of so many numbers: one, where it is small.
+
+    Threads that wait for each other after every step cost more than they give there, and where
+    other processes want the cores too, very much more.
+    """
+    return 1 if numbers < _WORTH_THREADS else cores(limits)
 
 
 def versions(*modules: str) -> dict[str, str]:

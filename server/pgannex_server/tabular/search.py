@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pgannex_server.tabular import estimators, metrics, sampling, tries
 from pgannex_server.tabular.cells import Array
-from pgannex_server.tabular.outcome import Report, cores
+from pgannex_server.tabular.outcome import Report, cores, threads_for
 from pgannex_server.tabular.spec import TrainSpec
 
 _N_ITER: Final = 10
@@ -82,7 +83,7 @@ def run(spec: TrainSpec, data: Data, report: Report) -> Found:
         splits = list(sampling.folds(spec, count, data.first, len(data.train)))
     todo = [(at, fold) for at in range(len(sets)) for fold in range(len(splits))]
     workers = 1 if data.train.nbytes > _LARGE else min(cores(spec.limits), len(todo))
-    threads = max(1, cores(spec.limits) // workers)
+    threads = min(max(1, cores(spec.limits) // workers), threads_for(spec.limits, data.train.size))
 
     def attempt(index: int) -> dict[str, float]:
         at, fold = todo[index]
@@ -108,11 +109,12 @@ def _attempt(
         if y_train is not None:
             y_test, y_train = y_train[scored], y_train[fitted]
     classes = data.classes
-    began = time.perf_counter()
-    estimator = estimators.create(spec, hyperparams, classes, threads)
-    estimator = estimators.fit(spec, estimator, train, y_train)
-    middle = time.perf_counter()
-    found = metrics.of(spec.task, estimator, test, y_test, classes, spec.seed)
+    with threadpool_limits(threads):
+        began = time.perf_counter()
+        estimator = estimators.create(spec, hyperparams, classes, threads)
+        estimator = estimators.fit(spec, estimator, train, y_train)
+        middle = time.perf_counter()
+        found = metrics.of(spec.task, estimator, test, y_test, classes, spec.seed)
     return {
         "score": found[metrics.DECIDING[spec.task]],
         "fit_time": middle - began,

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pgannex_wire.values import FIXED, RawColumn, pack_texts
-
 from pgannex_server.tabular.columns import Collector, Table
 from pgannex_server.tabular.spec import TrainSpec
+from pgannex_wire.values import FIXED, RawColumn, pack_texts
 
 Array = NDArray[Any]
 
