@@ -253,7 +253,7 @@ def test_from_a_function_with_an_exception_block(flowers: Database) -> None:
     ("setup", "name", "rows"),
     [
         (FLOWERS.format(name="pg_temp.mine"), "mine", 200),
-        ("CREATE VIEW few AS SELECT * FROM flowers WHERE a > 1", "few", 142),
+        ("CREATE VIEW few AS SELECT * FROM flowers WHERE a > 1", "few", 143),
         ("INSERT INTO flowers SELECT * FROM flowers", "flowers", 400),
         (FLOWERS.format(name='"My Data/set.v1"'), "My Data/set.v1", 200),
         ('CREATE SCHEMA "Big"; ' + FLOWERS.format(name='"Big"."set/one"'), "Big.set/one", 200),
