@@ -225,7 +225,9 @@ class Predictor:
     def _checked(self, matrix: Matrix) -> Matrix:
         if matrix.ndim != 2 or matrix.shape[1] != self.width:
             raise self._wrong_width(matrix.shape[-1])
-        return np.ascontiguousarray(matrix)
+        # Some of scikit-learn's code takes the type it was fitted with and no other.
+        exact = self._format == "skops" and not self.native.single
+        return np.ascontiguousarray(matrix, dtype=np.float64 if exact else None)
 
     def _class_values(self, found: Matrix, known: Matrix | None = None) -> Matrix:
         """The values of classes that a model gave as values of its own, or as indices."""
