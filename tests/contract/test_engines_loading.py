@@ -221,3 +221,22 @@ def test_a_failed_conversion_leaves_nothing_and_names_torch(copy: Path, tmp_path
 @pytest.mark.parametrize("given", [0, -1, "many", True])
 def test_a_wrong_batch_size_is_refused(given: object, model: Path) -> None:
     assert "batch_tokens" in refused("torch", model, options={"cache": "", "batch_tokens": given}).message
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")],
+)
+def test_torch_s_threads_do_not_spin_for_long_unless_told_to(chosen: dict[str, str], expected: str) -> None:
+    """As libgomp itself says it: the setting must be there before torch is."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", "import pgannex_server.engines.torch"],
+        env={**plain, **chosen, "OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("this torch does not use libgomp for its threads")
+    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr

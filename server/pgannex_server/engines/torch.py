@@ -9,20 +9,29 @@ for one text; this engine needs no conversion.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from pgannex_server.engines import cache, probe
 from pgannex_server.engines.base import EmbedOptions, EngineError, ModelInfo, ModelSpec
-from pgannex_server.engines.encoder import network, recipe, tokens
+from pgannex_server.engines.encoder import recipe, tokens
 from pgannex_server.engines.encoder.base import CPU_BUDGET, CUDA_BUDGET, EncoderEngine, Loaded, budget_of
 from pgannex_server.engines.encoder.batches import Inputs, Padded
-from pgannex_server.engines.encoder.network import Network
 from pgannex_server.engines.encoder.samples import SAMPLES, TRUSTED_COSINE, least_cosine
 from pgannex_server.engines.encoder.vectors import Floats
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # Read when libgomp is loaded, so before torch. Its own 300,000 turns, some milliseconds, are
+    # spun at every barrier while the other thread waits for the processor (docs/decisions/0023).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+import torch
+
+from pgannex_server.engines.encoder import network
+from pgannex_server.engines.encoder.network import Network
 
 log = logging.getLogger(__name__)
 
