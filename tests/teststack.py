@@ -22,7 +22,12 @@ from pgannex_server.host.state import State
 from psycopg import sql
 
 Database = psycopg.Connection[tuple[object, ...]]
-SETTINGS = {"fsync": "off", "max_connections": "250", "log_min_messages": "warning"}
+SETTINGS = {
+    "fsync": "off",
+    "max_connections": "250",
+    "max_prepared_transactions": "5",
+    "log_min_messages": "warning",
+}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -57,24 +58,62 @@ def test_duplicates_in_an_array(db: Database) -> None:
     assert rows == [(5000, 1)]
 
 
-def test_a_database_in_another_encoding(connect: Callable[..., Database], db: Database) -> None:
-    """On the wire text is UTF-8 whatever the database's encoding is."""
-    db.execute("DROP DATABASE IF EXISTS test_latin1")
+@contextmanager
+def database(connect: Callable[..., Database], db: Database, encoding: str) -> Iterator[Database]:
+    """A connection to a database in this encoding, which speaks UTF-8 to us."""
+    name = f"test_{encoding.lower()}"
+    db.execute(f"DROP DATABASE IF EXISTS {name}")
     db.execute(
-        "CREATE DATABASE test_latin1 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
+        f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
     )
     try:
-        with connect(dbname="test_latin1", autocommit=True, client_encoding="UTF8") as latin:
-            latin.execute("CREATE EXTENSION pgml CASCADE")
-            there = latin.execute("SELECT pgml.embed('echo', 'naïve'), 'naïve'").fetchone()
-            back = latin.execute(
-                "SELECT input FROM pgml.embedding WHERE model = 'echo' AND input = ANY (ARRAY['é', 'ß'])"
-            ).fetchall()
-        here = db.execute("SELECT pgml.embed('echo', 'naïve'), 'naïve'").fetchone()
-        assert there == here
-        assert back == [("é",), ("ß",)]
+        with connect(dbname=name, autocommit=True, client_encoding="UTF8") as there:
+            there.execute("CREATE EXTENSION pgml CASCADE")
+            yield there
     finally:
-        db.execute("DROP DATABASE test_latin1")
+        db.execute(f"DROP DATABASE {name}")
+
+
+NAIVE = "SELECT pgml.embed('echo', 'naïve'), 'naïve'"
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_in_another_encoding(
+    connect: Callable[..., Database], db: Database, encoding: str
+) -> None:
+    """On the wire text is UTF-8 whatever the database's encoding is."""
+    with database(connect, db, encoding) as there:
+        assert there.execute(NAIVE).fetchone() == db.execute(NAIVE).fetchone()
+        assert there.execute(
+            "SELECT input FROM pgml.embedding WHERE model = 'echo' AND input = ANY (ARRAY['é', 'ß'])"
+        ).fetchall() == [("é",), ("ß",)]
+        rows = "SELECT key, embedding FROM pgml.embed_rows('echo', $$SELECT 'Zoë', 'naïve'$$)"
+        assert there.execute(rows).fetchall() == db.execute(rows).fetchall()
+        assert '"échö"' in outcome_of(there, "SELECT pgml.embed('échö', 'x')").message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        r"SELECT pgml.embed('echo', E'caf\xe9')",
+        r"SELECT count(embed) FROM pgml.embed('echo', ARRAY['good', E'caf\xe9'])",
+        r"SELECT count(*) FROM pgml.embed_rows('echo', $$SELECT 1, 'good' UNION ALL SELECT 2, E'caf\xe9'$$)",
+        r"SELECT count(*) FROM pgml.embed_rows('echo', $$SELECT E'\xe9', 'good'$$)",
+        r"SELECT pgml.embed(E'ech\xe9', 'good')",
+        r"SELECT pgml.embed('echo', 'good', jsonb_build_object('prompt', E'\xe9'))",
+    ],
+)
+def test_bytes_of_no_encoding_are_refused(ascii_db: Database, query: str) -> None:
+    """SQL_ASCII lets any byte in. What is not UTF-8 cannot be sent, and harms nothing after it."""
+    outcome = outcome_of(ascii_db, query)
+    assert outcome.sqlstate == "22021", outcome
+    assert outcome_of(ascii_db, "SELECT pgml.embed('echo', 'after')").sqlstate == ""
+
+
+@pytest.fixture(scope="module")
+def ascii_db(stack: Any) -> Iterator[Database]:
+    with stack.connect() as db, database(stack.connect, db, "SQL_ASCII") as there:
+        yield there
 
 
 def test_two_hundred_connections_at_once(connect: Callable[..., Database]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -90,3 +91,33 @@ def test_rollback_of_the_transaction_leaves_nothing_behind(db: Database, connect
             return
         watcher.execute("SELECT pg_sleep(0.05)")
     pytest.fail("the request of the rolled back cursor still runs")
+
+
+def test_a_transaction_with_an_open_stream_can_be_prepared(stack: Any, connect: Any) -> None:
+    """PREPARE TRANSACTION closes the cursor; the transaction is kept, the request is not."""
+    db = connect(autocommit=True)
+    pid = db.info.backend_pid
+    db.execute("CREATE TABLE IF NOT EXISTS cursors_prepared (id int, v real[])")
+    sockets = set()
+    try:
+        for turn, end in enumerate(("COMMIT", "ROLLBACK", "COMMIT", "ROLLBACK", "COMMIT")):
+            db.execute("BEGIN")
+            db.execute("INSERT INTO cursors_prepared SELECT %s, pgml.embed('echo', 'a')", [turn])
+            _open(db, "open_at_the_end")
+            db.execute("FETCH 10 FROM open_at_the_end")
+            db.execute("PREPARE TRANSACTION 'cursors'")
+            stack.wait_idle()
+            assert db.execute("SELECT cardinality(pgml.embed('echo', 'between'))").fetchone() == (384,)
+            db.execute(f"{end} PREPARED 'cursors'")
+            sockets.add(_sockets(pid))
+        rows = db.execute("SELECT id, cardinality(v) FROM cursors_prepared ORDER BY id").fetchall()
+        assert rows == [(0, 384), (2, 384), (4, 384)]
+        assert db.info.backend_pid == pid and len(sockets) == 1, "each turn left a connection open"
+    finally:
+        db.execute("DROP TABLE cursors_prepared")
+
+
+def _sockets(pid: int) -> int:
+    """How many sockets a process holds."""
+    names = [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(str(name).startswith("socket:") for name in names)
