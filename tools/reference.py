@@ -117,6 +117,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "functions": reference_sql.functions,
     "tables": reference_sql.tables,
+    "registry": reference_sql.registry,
 }
 
 

@@ -13,18 +13,31 @@ from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent / "sql" / "src"
-_INTERNAL = ("pgml.annex_handler", "pgml.annex_validator")
+_INTERNAL = {
+    f"pgml.{name}"
+    for name in (
+        "annex_handler", "annex_validator", "role_of_grant", "own_project", "set_serving", "rights_changed",
+        "find_relation", "relation_name", "training_type", "training_query", "create_snapshot_table",
+        "preprocessor_of", "take_snapshot", "take_full_snapshot", "training_task", "project_to_train",
+        "snapshot_to_train", "prepare_training", "store_model", "say_not_committed", "train_model",
+        "target_metric", "score_of", "deploy_if_better", "deploy_as", "deploy_model", "deploy_project",
+        "registry_tables", "in_transaction_block", "create_dataset_table",
+    )
+}  # fmt: skip
+"""What only other functions call; it has a comment in SQL and no place on the page."""
+
 _FUNCTION = re.compile(
     r"CREATE FUNCTION (?P<name>pgml\.\w+)\s*\((?P<args>.*?)\)\s*RETURNS (?P<returns>.*?)"
     r"\s+LANGUAGE \w+ (?P<flags>[^\n]*)",
     re.DOTALL,
 )
 _TABLE = re.compile(r"CREATE FOREIGN TABLE (?P<name>pgml\.\w+) \(\n(?P<columns>.*?)\n\) SERVER", re.DOTALL)
+_REGISTRY = re.compile(r"CREATE (?P<kind>TABLE|VIEW) (?P<name>pgml\.\w+)")
 _COLUMN = re.compile(
     r"^\s*(?P<name>\w+) (?P<type>[\w \[\]]+?)(?: OPTIONS \((?P<options>.*)\))?,?$", re.MULTILINE
 )
 _COMMENT = re.compile(
-    r"COMMENT ON (?:FUNCTION|FOREIGN TABLE|COLUMN) (?P<what>[^']+?)\s+IS\s+'(?P<text>(?:[^']|'')*)'",
+    r"COMMENT ON (?:FUNCTION|(?:FOREIGN )?TABLE|VIEW|COLUMN) (?P<what>[^']+?)\s+IS\s+'(?P<text>(?:[^']|'')*)'",
     re.DOTALL,
 )
 _GRANT = re.compile(r"GRANT (?:EXECUTE ON FUNCTION|SELECT ON) (?P<what>[^;]+?) TO (?P<whom>[^;]+);")
@@ -87,7 +100,7 @@ def _function(m: re.Match[str]) -> Function:
 
 
 def _split(args: str) -> list[str]:
-    return [a for a in re.split(r",\s*(?![^(]*\))", args) if a]
+    return [a for a in re.split(r",\s*(?![^(]*\))", args) if a and not a.startswith("OUT ")]
 
 
 def _type_of(arg: str) -> str:
@@ -112,6 +125,23 @@ def _table(m: re.Match[str]) -> str:
         lines.append(
             f"| `{column['name']}` | {column['type']} | {role} | {about.replace('|', chr(92) + '|')} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def registry() -> str:
+    """The tables and views of trained models: each column has a comment, in order."""
+    return "\n".join(_registry(m) for m in sorted(_REGISTRY.finditer(_text()), key=lambda m: m["name"]))
+
+
+def _registry(m: re.Match[str]) -> str:
+    name = m["name"]
+    lines = [f"### {name}\n", f"{_sentence(_comments()[name])} For {_whom(name)}.\n"]
+    lines.append("| column | meaning |\n| --- | --- |")
+    lines += [
+        f"| `{what.removeprefix(name + '.')}` | {about.replace('|', chr(92) + '|')} |"
+        for what, about in _comments().items()
+        if what.startswith(f"{name}.")
+    ]
     return "\n".join(lines) + "\n"
 
 

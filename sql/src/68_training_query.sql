@@ -54,7 +54,7 @@ COMMENT ON FUNCTION pgml.relation_name(regclass) IS 'name of a relation with its
 -- A domain is its base type. "cast_to" is NULL where the value travels as it is.
 CREATE FUNCTION pgml.training_type(
     type_oid oid, OUT pg_type text, OUT is_array boolean, OUT cast_to text, OUT fits boolean
-)
+) RETURNS record
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -95,7 +95,7 @@ COMMENT ON FUNCTION pgml.training_type(oid) IS
 
 CREATE FUNCTION pgml.training_query(
     relation regclass, labels text[], OUT query text, OUT columns jsonb
-)
+) RETURNS record
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$

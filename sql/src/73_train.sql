@@ -114,7 +114,7 @@ CREATE FUNCTION pgml.prepare_training(
     search pgml.search, search_params jsonb, search_args jsonb, test_size real, test_sampling pgml.sampling,
     runtime pgml.runtime, materialize boolean, preprocess jsonb, background boolean,
     OUT project pgml.projects, OUT snapshot pgml.snapshots, OUT query text, OUT spec jsonb
-)
+) RETURNS record
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
 DECLARE
@@ -205,15 +205,16 @@ END
 $$;
 COMMENT ON FUNCTION pgml.say_not_committed(bigint) IS 'a notice inside a transaction block, where it matters to COMMIT';
 
--- Rows in the order of the table each time: the same rows and seed give the same model.
+-- Rows in the same order each time, so no parallel workers and no scan that begins where
+-- another one is: the same rows and seed then give the same model.
 CREATE FUNCTION pgml.train_model(
     project_name text, task text, relation_name text, labels text[], algorithm pgml.algorithm, hyperparams jsonb,
     search pgml.search, search_params jsonb, search_args jsonb, test_size real, test_sampling pgml.sampling,
     runtime pgml.runtime, automatic_deploy boolean, materialize boolean, preprocess jsonb,
     OUT of_project text, OUT for_task text, OUT by_algorithm text, OUT is_deployed boolean
-)
+) RETURNS record
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-    SET synchronize_seqscans = off
+    SET synchronize_seqscans = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
     plan record := pgml.prepare_training(train_model.project_name, train_model.task, train_model.relation_name,

@@ -1,7 +1,7 @@
 -- Which model of a project predicts: by hand, by a strategy, or after a training if it is no
 -- worse than the one that does. A deployment is a row; the latest one of a project counts.
 
-CREATE FUNCTION pgml.target_metric(task pgml.task, OUT metric text, OUT higher_is_better boolean)
+CREATE FUNCTION pgml.target_metric(task pgml.task, OUT metric text, OUT higher_is_better boolean) RETURNS record
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE target_metric.task
@@ -93,7 +93,7 @@ COMMENT ON FUNCTION pgml.deploy_as(bigint, bigint, pgml.strategy) IS 'writes a d
 
 CREATE FUNCTION pgml.deploy_model(
     model_id bigint, OUT of_project text, OUT by_strategy text, OUT with_algorithm text
-)
+) RETURNS record
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -117,7 +117,7 @@ COMMENT ON FUNCTION pgml.deploy_model(bigint) IS 'what pgml.deploy of one model 
 CREATE FUNCTION pgml.deploy_project(
     project_name text, strategy pgml.strategy, algorithm pgml.algorithm,
     OUT of_project text, OUT by_strategy text, OUT with_algorithm text
-)
+) RETURNS record
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $$

@@ -32,7 +32,7 @@ CREATE FUNCTION pgml.train_background(
     automatic_deploy boolean DEFAULT true, materialize_snapshot boolean DEFAULT false, preprocess jsonb DEFAULT '{}'
 ) RETURNS text
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE COST 1000000
-    SET synchronize_seqscans = off
+    SET synchronize_seqscans = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
     plan record := pgml.prepare_training(train_background.project_name, train_background.task, train_background.relation_name,
