@@ -234,6 +234,21 @@ def needing(request: Request) -> None:
     proper(request)
 
 
+def needing_rows(request: Request) -> None:
+    """Ask for the artifact h1 first, and answer the batches of a query while it comes."""
+    request.connection.send(message.Need("h1").encode())
+    for seq, columns in request.batches():
+        request.connection.send(request.answer(seq, columns))
+    while not (request.parts and request.parts[-1].flags & frame.LAST):
+        taken = request.connection.next_frame()
+        if taken is None:
+            raise ConnectionError("the client closed before the last part")
+        request.parts += [taken] if taken.type == FrameType.PART else []
+    size = sum(len(message.Part.decode(part.payload).data) for part in request.parts)
+    notice = message.Notice(2, f"h1: {len(request.parts)} parts, {size} bytes")
+    request.connection.send(notice.encode(), request.end())
+
+
 def needing_late(request: Request) -> None:
     """Answer, then ask for an artifact, and end the request before it can come."""
     for seq, columns in request.batches():
@@ -297,8 +312,8 @@ BEHAVIOURS: dict[str, Callable[[Request], None]] = {
     f.__name__: f
     for f in (
         silent, beating, garbage, huge, cut, gone, bad_block, bad_text, extra_rows, fewer_rows, early_end,
-        welcoming, failing, odd_state, noticing, needing, needing_late, hoarding, bytewise, slow_reader,
-        split_rows, then_close,
+        welcoming, failing, odd_state, noticing, needing, needing_rows, needing_late, hoarding, bytewise,
+        slow_reader, split_rows, then_close,
     )
 }  # fmt: skip
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from backends import connect
+from peer import peer
 
-__all__ = ["connect"]
+__all__ = ["connect", "peer"]

@@ -1,77 +1,23 @@
 """The native host against a server that misbehaves: one error with the right code, and on.
 
-tests/fake_server.py gives each behaviour by the name of the model. For this module the
-cluster's socket setting points at it, once with socket buffers of the usual size and once
-with tiny ones. The Multicorn host has the same tests in tests/multicorn.
+tests/fake_server.py gives each behaviour by the name of the model; the fixture `peer` points
+the cluster at it. The Multicorn host has the same tests in tests/multicorn.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
 Database = psycopg.Connection[tuple[Any, ...]]
-FAKE = Path(__file__).resolve().parents[1] / "fake_server.py"
-BUFFERS = {"usual": 0, "tiny": 4096}
 ONE = "SELECT tokens FROM pgml.embedding WHERE model = %s AND input = 'a b'"
 ARRAY = "SELECT input, tokens FROM pgml.embedding WHERE model = %s AND input = ANY (%s)"
 PUSH = "SELECT coalesce(sum(tokens), 0) FROM public.pushing WHERE model = %s AND query = %s"
-PUSHING = """CREATE FOREIGN TABLE IF NOT EXISTS public.pushing (
-    model text OPTIONS (input 'required', batch 'false'),
-    query text OPTIONS (input 'required', batch 'false'),
-    tokens integer) SERVER pgannex OPTIONS (verb 'push', push 'query', model_column 'model',
-    artifact 'SELECT convert_to(repeat(''x'', 3000000), ''UTF8'')
-        FROM generate_series(1, 3) WHERE $1 = ''h1''')"""
 ROWS = "SELECT g AS n, repeat('x', 1000) AS input FROM generate_series(1, 20000) AS g"
 MANY = [f"word {n}" for n in range(3000)]
-
-
-def _point_at(stack: Any, path: str) -> None:
-    with stack.connect() as db:
-        change = f"SET pgannex.socket = '{path}'" if path else "RESET pgannex.socket"
-        db.execute(f"ALTER SYSTEM {change}")
-        before = db.execute("SHOW pgannex.socket").fetchone()
-        db.execute("SELECT pg_reload_conf()")
-        until = time.monotonic() + 30
-        while time.monotonic() < until and _shown(stack) == before:
-            time.sleep(0.02)
-
-
-def _shown(stack: Any) -> tuple[object, ...] | None:
-    with stack.connect() as db:
-        shown: tuple[object, ...] | None = db.execute("SHOW pgannex.socket").fetchone()
-        return shown
-
-
-@pytest.fixture(scope="module", params=BUFFERS)
-def peer(stack: Any, host: str, request: pytest.FixtureRequest) -> Iterator[None]:
-    """The fake server, where the cluster's backends look for theirs."""
-    if host != "native":
-        pytest.skip("the Multicorn host meets the fake server in tests/multicorn")
-    path = stack.frames_socket.parent / f"fake-{request.param}.sock"
-    with stack.connect() as db:
-        db.execute(PUSHING)
-    server = subprocess.Popen([sys.executable, str(FAKE), str(path), str(BUFFERS[request.param])])
-    try:
-        until = time.monotonic() + 30
-        while not path.is_socket() and time.monotonic() < until:
-            time.sleep(0.02)
-        _point_at(stack, str(path))
-        yield
-    finally:
-        _point_at(stack, "")
-        with stack.connect() as db:
-            db.execute("DROP FOREIGN TABLE IF EXISTS public.pushing")
-        server.terminate()
-        server.wait()
-        path.unlink(missing_ok=True)
 
 
 @pytest.fixture
