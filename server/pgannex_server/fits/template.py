@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Sequence
 from typing import Protocol
@@ -22,10 +23,13 @@ from pgannex_server.workers.link import Link
 log = logging.getLogger("pgannex.fits")
 
 _MODULE = "pgannex_server.tabular.template"
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-"""OpenBLAS starts its threads when it is loaded, and a process with threads must not fork; a fit
-asks for its own number afterwards. OpenMP's threads sleep rather than spin while they wait: beside
-busy processes spinning made fits of lightgbm and xgboost up to fifty times slower."""
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""OpenBLAS starts its threads when it is loaded, and a process with threads must not fork. A fit
+asks for its own number afterwards."""
+_SLEEP = {"OMP_WAIT_POLICY": "passive"}
+"""OpenMP's threads sleep rather than spin while they wait: beside busy processes spinning made fits
+of lightgbm and xgboost up to fifty times slower. An administrator's own choice stays."""
+_CHOSEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 class Owner(Protocol):
@@ -53,7 +57,9 @@ class Template(Link):
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, interpreter: str = "") -> None:
         self.owner = owner
         self.is_ready = False
-        super().__init__(loop, _MODULE, "the template of the fits", interpreter, _ENVIRONMENT)
+        chosen = any(name in os.environ for name in _CHOSEN)
+        environment = _ENVIRONMENT if chosen else _ENVIRONMENT | _SLEEP
+        super().__init__(loop, _MODULE, "the template of the fits", interpreter, environment)
 
     def fork(self, number: int, fds: Sequence[int]) -> None:
         """Ask for a fit: its socket, its output, its file. Raises OSError where that cannot be asked."""
