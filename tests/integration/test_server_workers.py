@@ -42,12 +42,6 @@ def server() -> Iterator[FramesServer]:
         yield made
 
 
-@pytest.fixture
-def client(server: FramesServer) -> Iterator[Client]:
-    with server.client() as made:
-        yield made
-
-
 def fails(server: FramesServer, **how: object) -> Failure:
     with server.client() as client:
         client.send(embed_open("x", **how))  # type: ignore[arg-type]
