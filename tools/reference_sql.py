@@ -37,7 +37,8 @@ _COLUMN = re.compile(
     r"^\s*(?P<name>\w+) (?P<type>[\w \[\]]+?)(?: OPTIONS \((?P<options>.*)\))?,?$", re.MULTILINE
 )
 _COMMENT = re.compile(
-    r"COMMENT ON (?:FUNCTION|(?:FOREIGN )?TABLE|VIEW|COLUMN) (?P<what>[^']+?)\s+IS\s+'(?P<text>(?:[^']|'')*)'",
+    r"COMMENT ON (?:FUNCTION|(?:FOREIGN )?TABLE|VIEW|COLUMN) (?P<what>[^']+?)\s+IS\s+"
+    r"'(?P<text>(?:[^']|'')*)'",
     re.DOTALL,
 )
 _GRANT = re.compile(r"GRANT (?:EXECUTE ON FUNCTION|SELECT ON) (?P<what>[^;]+?) TO (?P<whom>[^;]+);")

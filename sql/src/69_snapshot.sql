@@ -56,7 +56,8 @@ DECLARE
     odd text;
 BEGIN
     SELECT pg_catalog.string_agg(k, ', ') INTO odd FROM pg_catalog.jsonb_object_keys(
-        CASE pg_catalog.jsonb_typeof(take_snapshot.preprocess) WHEN 'object' THEN take_snapshot.preprocess ELSE '{}' END) AS k
+        CASE WHEN pg_catalog.jsonb_typeof(take_snapshot.preprocess) OPERATOR(pg_catalog.=) 'object'
+             THEN take_snapshot.preprocess ELSE '{}' END) AS k
     WHERE NOT described.columns OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('name', k));
     IF odd IS NOT NULL THEN
         RAISE WARNING 'preprocess names what is no column of %: %', take_snapshot.relation_name, odd;

@@ -19,6 +19,7 @@ BEGIN ATOMIC
             WHEN 'text_generation'::pgml.task THEN 'perplexity'
             WHEN 'text2text'::pgml.task THEN 'perplexity'
             WHEN 'forecasting'::pgml.task THEN 'mean_absolute_scaled_error'
+            WHEN 'anomaly'::pgml.task THEN 'average_precision'
         END,
         target_metric.task NOT IN ('text_generation'::pgml.task, 'text2text'::pgml.task, 'forecasting'::pgml.task);
 END;
@@ -59,9 +60,12 @@ BEGIN
             USING HINT = format('to deploy it nevertheless: SELECT * FROM pgml.deploy(%s)', (deploy_if_better.model).id);
         better := false;
     ELSIF current_model.id IS NOT NULL AND target.metric IS NOT NULL THEN
-        RAISE INFO 'Comparing to deployed model %: %', target.metric, abs(current_score);
+        RAISE INFO 'Comparing to deployed model %: %', target.metric, coalesce(current_model.metrics ->> target.metric, 'none');
         IF new_score IS NULL AND current_score IS NULL THEN
-            RAISE WARNING 'Neither the new model nor the deployed one has metric %.', target.metric;
+            -- Anomalies are measured only where it is known of some rows that they are.
+            IF (deploy_if_better.project).task <> 'anomaly' THEN
+                RAISE WARNING 'Neither the new model nor the deployed one has metric %.', target.metric;
+            END IF;
         ELSIF current_score IS NOT NULL AND (new_score IS NULL OR current_score > new_score) THEN
             RAISE WARNING 'New model''s % is not better than current model. New: %, Current %', target.metric,
                 (deploy_if_better.model).metrics ->> target.metric, current_model.metrics ->> target.metric;

@@ -11,6 +11,8 @@ from backends import until
 from registry_rows import counts, one, refused, said
 
 Database = psycopg.Connection[tuple[Any, ...]]
+HOSTILE = {"=": "text bigint jsonb name oid integer", "<>": "text jsonb", "||": "text jsonb", "->>": "jsonb",
+           "->": "jsonb", ">": "integer", "~": "text"}  # fmt: skip
 CALL = "'mine', 'classification', 'shop', 'y'"
 
 
@@ -87,6 +89,40 @@ def test_a_model_predicts_for_whom_it_was_granted_until_it_is_revoked(
     fitter.execute("SELECT pgml.revoke_model('mine', 'test_looker')")
     assert refused(looker, direct).sqlstate == "42501"
     assert refused(looker, ask).sqlstate in ("42501", "42704")
+
+
+def test_operators_of_the_user_are_not_called(shop: Database, connect: Callable[..., Database]) -> None:
+    """A schema in front of pg_catalog with operators of its own changes nothing."""
+    shop.execute("DROP SCHEMA IF EXISTS hostile CASCADE; CREATE SCHEMA hostile")
+    shop.execute("GRANT USAGE ON SCHEMA hostile TO PUBLIC")
+    try:
+        for symbol, kinds in HOSTILE.items():
+            for kind in kinds.split():
+                right = "text" if symbol.startswith("->") else kind
+                function = f"hostile.{kind}_{symbol.encode().hex()}"
+                shop.execute(
+                    f"CREATE FUNCTION {function}({kind}, {right}) RETURNS {kind} LANGUAGE plpgsql"
+                    " AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
+                )
+                shop.execute(
+                    f"CREATE OPERATOR hostile.{symbol}"
+                    f" (LEFTARG = {kind}, RIGHTARG = {right}, FUNCTION = {function})"
+                )
+        fitter = connect(role="test_fitter")
+        fitter.execute("SET search_path = hostile, pg_catalog")
+        fitter.execute(f"SELECT * FROM pgml.train({CALL}, materialize_snapshot => true)")
+        fitter.execute("SELECT * FROM pgml.train('mine', algorithm => 'ridge')")
+        fitter.execute("SELECT * FROM pgml.deploy('mine', 'most_recent')")
+        fitter.execute("SELECT pgml.grant_model('mine', 'public'), pgml.revoke_model('mine', 'public')")
+        job = fitter.execute(f"SELECT pgml.train_background({CALL})").fetchall()[0][0]
+        until(
+            "the job is done",
+            lambda: one(shop, "SELECT state = 'done' FROM pgml.stat_jobs WHERE job = %s", job),
+        )
+        fitter.execute("SELECT * FROM pgml.collect(%s)", [job])
+        assert counts(shop)["models"] == 3
+    finally:
+        shop.execute("DROP SCHEMA hostile CASCADE")
 
 
 # -- in the background -------------------------------------------------------------------------------
