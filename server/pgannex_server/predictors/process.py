@@ -147,6 +147,8 @@ class Predictor:
     def gone(self, error: WireError) -> None:
         """The process has ended: who waits for it hears, what it held is loaded again when wanted."""
         self._process = None
+        if self.state in ("starting", "ready"):
+            self._restart_later()
         tasks, self.tasks = self.tasks, {}
         late, self._late = self._late, deque()
         self._bulk.clear()
@@ -155,8 +157,8 @@ class Predictor:
         models, self.models = self.models, {}
         for model in models.values():
             model.lost(error)
-        if self.state == "stopped" or self.state == "missing":
-            return
+
+    def _restart_later(self) -> None:
         if time.monotonic() - self._started > _STEADY_S:
             self._crashes = 0
         delay = _BACKOFF_S[min(self._crashes, len(_BACKOFF_S) - 1)]

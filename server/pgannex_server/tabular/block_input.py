@@ -36,6 +36,7 @@ class Model(Protocol):
 
     def features(self, flat: Matrix, n: int) -> Matrix: ...
     def columns_matrix(self, table: columns.Table) -> Matrix: ...
+    def rows(self, texts: Sequence[str]) -> Matrix: ...
     def unusable(self, table: columns.Table) -> dict[int, WireError]: ...
 
 
@@ -103,6 +104,8 @@ def matrix_of(model: Model, meta: Mapping[str, Any], plan: Plan, block: ColumnBl
     """(the rows that can be taken, why the others cannot)."""
     given = list(zip(plan.columns, block.columns, strict=True))[1 if plan.keyed else 0 :]
     names = [name for (name, _oid), _raw in given]
+    if not plan.keyed and names == ["row"]:
+        return _json_rows(model, split_values(given[0][1], block.nrows))
     wanted = [str(column["name"]) for column in meta["columns"]]
     if not set(wanted) <= set(names) and len(given) == 1 and given[0][0][1] in _ARRAYS:
         return _arrays(model, int(meta["raw_width"]), given[0][1], block.nrows)
@@ -116,6 +119,12 @@ def matrix_of(model: Model, meta: Mapping[str, Any], plan: Plan, block: ColumnBl
         )
     by_name = {name: (oid, raw) for (name, oid), raw in given}
     return _table(model, [(name, *by_name[name]) for name in wanted], block.nrows)
+
+
+def _json_rows(model: Model, values: Sequence[bytes | None]) -> tuple[Matrix, Bad]:
+    bad = {at: WireError("null_input", "the row is NULL") for at, value in enumerate(values) if value is None}
+    texts = [text_of(value) for value in values if value is not None]
+    return model.rows(texts) if texts else np.empty((0, 0)), bad
 
 
 def _table(model: Model, found: Sequence[tuple[str, int, RawColumn]], nrows: int) -> tuple[Matrix, Bad]:
