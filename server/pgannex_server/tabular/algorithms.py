@@ -104,7 +104,9 @@ _ROWS: Final = (
     Algorithm("linear_svm", _sklearn("svm", "LinearSVR", "LinearSVC"), joint=True),
     Algorithm("knn", _sklearn("neighbors", "KNeighborsRegressor", "KNeighborsClassifier")),
     Algorithm("ada_boost", _sklearn("ensemble", "AdaBoostRegressor", "AdaBoostClassifier"), joint=True),
-    Algorithm("bagging", _sklearn("ensemble", "BaggingRegressor", "BaggingClassifier"), joint=True),
+    Algorithm(
+        "bagging", _sklearn("ensemble", "BaggingRegressor", "BaggingClassifier"), joint=True, onnx=True
+    ),
     Algorithm(
         "random_forest",
         _sklearn("ensemble", "RandomForestRegressor", "RandomForestClassifier"),
@@ -166,6 +168,12 @@ _ROWS: Final = (
         format="catboost-cbm",
         numbers="float32",
         extra="catboost",
+    ),
+    Algorithm(
+        "ets",
+        _one("forecasting", "statsmodels.tsa.holtwinters:ExponentialSmoothing"),
+        format="ets-json",
+        extra="statsmodels",
     ),
     _clusters("kmeans", "sklearn.cluster:KMeans"),
     _clusters("mini_batch_kmeans", "sklearn.cluster:MiniBatchKMeans"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,22 @@ from pgannex_server.tabular.formats.base import Model
 from pgannex_server.tabular.onnx_runtime import Graph
 from pgannex_server.tabular.preprocessing import Encoder
 
+if TYPE_CHECKING:
+    from pgannex_server.tabular.forecaster import Forecaster
+
 Matrix = NDArray[Any]
 
 ONNX_ROWS: Final = 48
 """Up to how many rows ONNX serves; above, the libraries' own threads are faster."""
 
 
-def load(meta: Mapping[str, Any], blobs: Mapping[str, Blob], threads: int = 0) -> Predictor:
+def load(meta: Mapping[str, Any], blobs: Mapping[str, Blob], threads: int = 0) -> Predictor | Forecaster:
     """The model of an artifact. Raises artifact_invalid where it cannot be one."""
     try:
+        if meta["task"] == "forecasting":
+            from pgannex_server.tabular.forecaster import Forecaster
+
+            return Forecaster(meta, blobs, threads)
         return Predictor(meta, blobs, threads)
     except (KeyError, TypeError, ValueError) as err:
         raise WireError(
