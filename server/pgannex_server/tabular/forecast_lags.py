@@ -23,7 +23,7 @@ from pgannex_server.tabular.forecast_series import One
 Array = NDArray[Any]
 Predict = Callable[[Array], Array]
 
-_SEASONS: Final = 3
+_SEASONS: Final = 8
 _MOST_DEFAULT_LAGS: Final = 14
 _SHORTEST_LEVEL: Final = 3
 
