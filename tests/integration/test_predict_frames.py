@@ -184,6 +184,18 @@ def test_a_question_that_the_model_has_no_answer_to(client: Client, linear: Arti
     assert "probabilit" in failure.message
 
 
+def test_of_several_outputs_those_that_the_model_has_not_are_null(client: Client, linear: Artifact) -> None:
+    outputs = ("prediction", "probabilities", "label", "score", "components")
+    client.send(predict_open(linear.hash, MATRIX[0], outputs=outputs))
+    got = answer(client, linear, outputs)
+    assert got.pop("prediction") == [pytest.approx(TARGET[0], abs=1e-4)]
+    assert all(cells == [None] for cells in got.values())
+    more = ("key", "prediction", "probabilities", "label", "score", "error")
+    found = bulk(client, linear, table_columns(NAMES), [table_block(MATRIX[:3])], more)
+    assert found["prediction"] == pytest.approx(TARGET[:3], abs=1e-4)
+    assert found["probabilities"] == found["score"] == found["label"] == [None] * 3
+
+
 # -- artifacts ---------------------------------------------------------------------------------------
 
 

@@ -78,20 +78,31 @@ def needs_of(plan: Plan) -> frozenset[str]:
 
 
 def compute(predictor: Predictor, matrix: Matrix, needs: frozenset[str]) -> dict[str, Any]:
-    """The parts that are needed, for every row of the matrix."""
+    """The parts that are needed, for every row of the matrix.
+
+    Where several are wanted, as SELECT * does, one that the model has not is left out: NULL.
+    """
     parts: dict[str, Any] = {}
     if "values" in needs or "labels" in needs:
         parts["values"] = predictor.predict(matrix)
     if "labels" in needs:
         found = predictor.labels(parts["values"])
         parts["labels"] = [None] * len(matrix) if found is None else list(found)
-    if "proba" in needs:
-        parts["proba"] = predictor.proba(matrix)
-    if "score" in needs:
-        parts["score"] = predictor.score(matrix)
-    if "components" in needs:
-        parts["components"] = predictor.decompose(matrix)
+    for need in _OPTIONAL & needs:
+        _add(parts, need, predictor, matrix, alone=len(needs) == 1)
     return parts
+
+
+_OPTIONAL = frozenset({"proba", "score", "components"})
+
+
+def _add(parts: dict[str, Any], need: str, predictor: Predictor, matrix: Matrix, alone: bool) -> None:
+    ask = {"proba": predictor.proba, "score": predictor.score, "components": predictor.decompose}[need]
+    try:
+        parts[need] = ask(matrix)
+    except WireError as err:
+        if alone or err.code != "bad_argument":
+            raise
 
 
 def joined(pieces: Sequence[Parts]) -> Parts:
@@ -123,7 +134,10 @@ def one_row(plan: Plan, parts: Parts, start: int, stop: int) -> bytes:
 def _one(name: str, oid: int, as_text: bool, parts: Parts, start: int, stop: int) -> RawColumn:
     if name == "error":
         return pack_values([None], TEXT)
-    found = parts[_NEEDS[name]][start:stop]
+    whole = parts.get(_NEEDS[name])
+    if whole is None:
+        return pack_values([None], TEXT)
+    found = whole[start:stop]
     if name in ("prediction", "score"):
         return _numbers(_first_column(found)[:1], oid, as_text)
     if name == "label":
