@@ -22,18 +22,19 @@ from pgannex_server.tabular import predict_frames as frames
 from pgannex_server.tabular.block_input import Matrix
 
 _MAX_PLANS = 1000
+_FIRST_SLICE = 256
 
 
 class Loaded:
-    """A model in memory. `speed` is in rows per second, 0 before it is known."""
+    """A model in memory. `slice` is how many rows of a large job are computed in one go."""
 
-    __slots__ = ("_gives", "meta", "predictor", "speed", "width")
+    __slots__ = ("_gives", "meta", "predictor", "slice", "width")
 
     def __init__(self, meta: dict[str, Any], found: predictor.Predictor) -> None:
         self.meta = meta
         self.predictor = found
         self.width = int(meta["raw_width"])
-        self.speed = 0.0
+        self.slice = _FIRST_SLICE
         self._gives: dict[str, bool] = {}
 
     def gives(self, need: str) -> bool:

@@ -26,7 +26,6 @@ from pgannex_server.workers.child import Closed, Pipe, settle, take_socket
 from pgannex_server.workers.framing import frame
 
 _SLICE_S = 0.02
-_FIRST_SLICE = 256
 _LARGE = 4096
 """Rows from which on an interactive job is computed in slices, after the small ones."""
 _TOGETHER = 256
@@ -173,12 +172,18 @@ class Loop:
         if work.cancelled:
             lane.popleft()
             return
+        model = work.model
         began = time.perf_counter()
-        step = max(1, int(work.model.speed * _SLICE_S)) if work.model.speed else _FIRST_SLICE
         try:
-            outcome = self._engine.advance(work, step)
+            outcome = self._engine.advance(work, model.slice)
         except Exception as err:  # noqa: BLE001 - as in _load
             outcome = frames.pack_failed(work.number, frames.as_wire(err))
+        took = time.perf_counter() - began
+        # Twice or half as many the next time: one slice that met a busy machine says little.
+        if took < _SLICE_S / 2 and work.count >= model.slice:
+            model.slice *= 2
+        elif took > 2 * _SLICE_S:
+            model.slice = max(1, model.slice // 2)
         if outcome:
             lane.popleft()
             self._waiting.pop(work.number, None)
@@ -186,11 +191,6 @@ class Loop:
         elif time.monotonic() - self._beat > _BEAT_S:
             self._conn.write(frame(frames.BEAT, b""))
             self._beat = time.monotonic()
-        took = time.perf_counter() - began
-        rows = min(step, work.count)
-        if rows >= _FIRST_SLICE or took > _SLICE_S:
-            seen = rows / max(took, 1e-6)
-            work.model.speed = seen if not work.model.speed else 0.7 * work.model.speed + 0.3 * seen
 
 
 def _resident() -> int:
