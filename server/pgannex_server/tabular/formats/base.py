@@ -14,6 +14,9 @@ from pgannex_server.tabular.artifact import Blob
 
 Matrix = NDArray[Any]
 
+MANY_ROWS: Final = 1000
+"""From how many rows on several threads are worth waiting for each other."""
+
 _DAMAGED_HINT = "restore pgml.files from a backup, or train the model again"
 
 

@@ -13,6 +13,7 @@ from lightgbm.basic import LightGBMError
 
 from pgannex_server.tabular.artifact import Blob
 from pgannex_server.tabular.formats.base import (
+    MANY_ROWS,
     Matrix,
     Model,
     cannot,
@@ -62,7 +63,8 @@ class Lightgbm(Model):
         self.is_many = name in _MANY
 
     def _raw(self, matrix: Matrix) -> Matrix:
-        found: Any = self.booster.predict(matrix, num_threads=self.threads)
+        threads = self.threads if len(matrix) >= MANY_ROWS else 1
+        found: Any = self.booster.predict(matrix, num_threads=threads)
         raw: Matrix = np.asarray(found)
         return raw
 

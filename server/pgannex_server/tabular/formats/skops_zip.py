@@ -21,7 +21,7 @@ from pgannex_wire import WireError
 from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from pgannex_server.tabular.artifact import Blob
-from pgannex_server.tabular.formats.base import Matrix, Model, cannot, damaged
+from pgannex_server.tabular.formats.base import MANY_ROWS, Matrix, Model, cannot, damaged
 
 FORMAT = "skops"
 _KERNELS = (
@@ -47,7 +47,6 @@ TRUSTED: Final = (
 """What skops does not trust by itself and our algorithms need. Nothing else is constructed."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_MANY_ROWS = 2000
 _SINGLE = (
     "RandomForestRegressor", "RandomForestClassifier", "ExtraTreesRegressor", "ExtraTreesClassifier",
     "GradientBoostingRegressor", "GradientBoostingClassifier",
@@ -155,7 +154,7 @@ class Sklearn(Model):
 
     def _ask(self, method: str, matrix: Matrix) -> Matrix:
         ask = getattr(self.estimator, method)
-        if self.threads == 1 or len(matrix) < _MANY_ROWS:
+        if self.threads == 1 or len(matrix) < MANY_ROWS:
             return np.asarray(ask(matrix))
         with ThreadPoolExecutor(self.threads) as pool:
             return np.concatenate(list(pool.map(ask, np.array_split(matrix, self.threads))))

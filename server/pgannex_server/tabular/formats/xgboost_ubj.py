@@ -16,6 +16,7 @@ from xgboost.core import XGBoostError
 
 from pgannex_server.tabular.artifact import Blob
 from pgannex_server.tabular.formats.base import (
+    MANY_ROWS,
     Matrix,
     Model,
     cannot,
@@ -67,12 +68,17 @@ class Xgboost(Model):
         self.is_hard = objective in ("binary:hinge", "multi:softmax")
         self.is_raw = objective == "binary:logitraw"
         self.many = max(2, int(learner["learner_model_param"]["num_class"]))
+        self.threads = self._set = threads
         best = self.booster.attributes().get("best_iteration")
         self.trees = (0, int(best) + 1) if best is not None else (0, 0)
 
     def _raw(self, matrix: Matrix) -> Matrix:
         if matrix.shape[1] != self.width:
             raise WireError("internal", f"xgboost has {self.width} features, the matrix {matrix.shape[1]}")
+        wanted = self.threads if len(matrix) >= MANY_ROWS else 1
+        if wanted != self._set:
+            self.booster.set_param({"nthread": wanted})
+            self._set = wanted
         if self.is_linear:
             found: Matrix = self.booster.predict(xgboost.DMatrix(matrix), iteration_range=self.trees)
         else:
