@@ -17,8 +17,26 @@ TABULAR = "[tabular]\nfits = 1\nfit_threads = 1\n"
 SMALL = numbers(2000)
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FramesServer]:
+    with serving(TABULAR) as running:
+        yield running
+
+
 @pytest.fixture
-def server() -> Iterator[FramesServer]:
+def server(shared: FramesServer) -> Iterator[FramesServer]:
+    """A server without jobs, before and after."""
+    yield shared
+    for job, row in jobs(shared).items():
+        if row["state"] == "running":
+            control(shared, job, "cancel", role="admin", grant='{"control": true}')
+        control(shared, job, "forget", role="admin", grant='{"control": true}')
+    until("no fit is left", lambda: not fits_of(shared.process.pid))
+
+
+@pytest.fixture
+def own() -> Iterator[FramesServer]:
+    """A server of its own, to be stopped or killed."""
     with serving(TABULAR) as running:
         yield running
 
@@ -96,31 +114,31 @@ def test_stat_jobs_shows_a_role_its_own(server: FramesServer) -> None:
     assert seen("watcher", '{"see_all": true}') == {hers, his}
 
 
-def test_a_restarted_server_says_what_it_lost_and_keeps_what_was_done(server: FramesServer) -> None:
-    kept = submit(server, SMALL)
-    done(server, kept)
-    lost = submit(server, SMALL, hyperparams=FOREVER)
-    server.process.kill()
-    server.process.wait()
-    server.process = server.launch()
-    server.wait_ready()
-    seen = jobs(server)
+def test_a_restarted_server_says_what_it_lost_and_keeps_what_was_done(own: FramesServer) -> None:
+    kept = submit(own, SMALL)
+    done(own, kept)
+    lost = submit(own, SMALL, hyperparams=FOREVER)
+    own.process.kill()
+    own.process.wait()
+    own.process = own.launch()
+    own.wait_ready()
+    seen = jobs(own)
     assert (seen[kept]["state"], seen[lost]["state"]) == ("done", "lost")
     assert "the server restarted" in str(seen[lost]["error"])
-    failure = ask(server, "job_result", job=lost).failure
+    failure = ask(own, "job_result", job=lost).failure
     assert failure is not None and "the server restarted" in failure.message
-    assert ask(server, "job_result", job=kept).result["rows"] == 2000
+    assert ask(own, "job_result", job=kept).result["rows"] == 2000
 
 
-def test_a_server_that_stops_loses_its_jobs_and_their_processes(server: FramesServer) -> None:
-    job = submit(server, SMALL, hyperparams=FOREVER)
-    until("it runs", lambda: fits_of(server.process.pid))
-    processes = fits_of(server.process.pid)
-    assert server.stop() == 0
+def test_a_server_that_stops_loses_its_jobs_and_their_processes(own: FramesServer) -> None:
+    job = submit(own, SMALL, hyperparams=FOREVER)
+    until("it runs", lambda: fits_of(own.process.pid))
+    processes = fits_of(own.process.pid)
+    assert own.stop() == 0
     until("its processes are gone", lambda: not any(_lives(pid) for pid in processes))
-    server.process = server.launch()
-    server.wait_ready()
-    assert jobs(server)[job]["state"] == "lost"
+    own.process = own.launch()
+    own.wait_ready()
+    assert jobs(own)[job]["state"] == "lost"
 
 
 def test_a_caller_that_goes_before_the_rows_are_complete_leaves_no_job(server: FramesServer) -> None:
@@ -151,18 +169,17 @@ def test_the_records_are_the_server_s_alone(server: FramesServer) -> None:
     assert json.loads(files[1].read_text())["role"] == "app"
 
 
-def test_a_record_that_cannot_be_read_is_left_alone() -> None:
-    with serving(TABULAR) as server:
-        job = submit(server, SMALL)
-        done(server, job)
-        server.stop()
-        folder = server.folder / "state" / "jobs"
-        (folder / "broken.json").write_text('{"id": ')
-        (folder / "stray.annex").write_bytes(b"of a fit that never became a job")
-        server.process = server.launch()
-        server.wait_ready()
-        assert list(jobs(server)) == [job]
-        assert (folder / "broken.json").exists() and not (folder / "stray.annex").exists()
+def test_a_record_that_cannot_be_read_is_left_alone(own: FramesServer) -> None:
+    job = submit(own, SMALL)
+    done(own, job)
+    own.stop()
+    folder = own.folder / "state" / "jobs"
+    (folder / "broken.json").write_text('{"id": ')
+    (folder / "stray.annex").write_bytes(b"of a fit that never became a job")
+    own.process = own.launch()
+    own.wait_ready()
+    assert list(jobs(own)) == [job]
+    assert (folder / "broken.json").exists() and not (folder / "stray.annex").exists()
 
 
 def test_old_jobs_are_forgotten() -> None:
