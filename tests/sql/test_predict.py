@@ -32,7 +32,7 @@ SETUP = """
                       hyperparams => '{"n_estimators": 10}');
     SELECT pgml.train_joint('two', 'regression', 'doors.two', ARRAY['left_target', 'right_target']);
     SELECT pgml.train('cut', 'decomposition', 'doors.bare', hyperparams => '{"n_components": 2}');
-    SELECT pgml.train('odd', 'anomaly', 'doors.bare');
+    SELECT pgml.train('odd', 'anomaly', 'doors.bare', hyperparams => '{"contamination": 0.02}');
     SELECT pgml.train('never', 'regression', 'doors.plane', 'target', automatic_deploy => false);
 """
 TEARDOWN = """
