@@ -23,7 +23,7 @@ from pgannex_server.tabular import estimators, sampling
 from pgannex_server.tabular import fit as fitting
 from pgannex_server.tabular.cells import Array, Cells
 from pgannex_server.tabular.columns import Table
-from pgannex_server.tabular.outcome import Outcome, Report, json_numbers
+from pgannex_server.tabular.outcome import Outcome, Report, json_numbers, threads_for
 from pgannex_server.tabular.preprocessing import missing_of
 from pgannex_server.tabular.spec import TrainSpec
 from pgannex_server.tabular.targets import Target
@@ -43,7 +43,9 @@ def fit(spec: TrainSpec, table: Table, report: Report) -> Outcome:
     report.progress(0.0, "fitting")
     with estimators.warnings_told(report):
         began = time.perf_counter()
-        estimator = estimators.fit(spec, estimators.create(spec, spec.hyperparams), data.train, None)
+        threads = threads_for(spec.limits, data.train.size)
+        estimator = estimators.create(spec, spec.hyperparams, threads=threads)
+        estimator = estimators.fit(spec, estimator, data.train, None)
         fit_time = time.perf_counter() - began
         began = time.perf_counter()
         scores = -np.asarray(estimator.decision_function(data.test), dtype=np.float64)

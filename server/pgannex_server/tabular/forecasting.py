@@ -30,7 +30,7 @@ from pgannex_server.tabular import (
 from pgannex_server.tabular import fit as fitting
 from pgannex_server.tabular.columns import Table
 from pgannex_server.tabular.forecast_series import NAMES, Many, One, Settings, read
-from pgannex_server.tabular.outcome import Outcome, Report, cores, json_numbers
+from pgannex_server.tabular.outcome import Outcome, Report, cores, json_numbers, threads_for
 from pgannex_server.tabular.sampling import Split
 from pgannex_server.tabular.spec import Preprocessor, TrainSpec
 from pgannex_server.tabular.targets import Target
@@ -140,7 +140,8 @@ class Lagged:
         x, y = forecast_lags.design(series, self.recipe, self.clock)
         self.width = x.shape[1]
         x = np.ascontiguousarray(x, dtype=self.spec.row.numbers)
-        estimator = estimators.create(self.spec, self.spec.hyperparams)
+        threads = threads_for(self.spec.limits, x.size)
+        estimator = estimators.create(self.spec, self.spec.hyperparams, threads=threads)
         return estimators.fit(self.spec, estimator, x, y)
 
     def ahead(self, past: Sequence[One], covariates: Array) -> Array:
