@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 OIDS = {
     "text": 25, "jsonb": 3802, "bigint": 20, "integer": 23, "boolean": 16, "oid": 26, "real[]": 1021,
-    "double precision": 701, "timestamptz": 1184, "text[]": 1009, "bytea": 17,
+    "double precision": 701, "real": 700, "timestamptz": 1184, "text[]": 1009, "bytea": 17,
 }  # fmt: skip
 _STATEMENT = re.compile(
     r"CREATE FOREIGN TABLE pgml\.(\w+) \(\n(.*?)\n\) SERVER pgannex OPTIONS \((.*?)\);", re.DOTALL
@@ -61,7 +61,7 @@ def read_text(text: str, type_: str) -> Any:
         return int(text)
     if type_ == "boolean":
         return {"t": True, "f": False}[text]
-    if type_ == "double precision":
+    if type_ in ("double precision", "real"):
         return float(text)
     if type_ == "jsonb":
         return json.loads(text)
