@@ -123,6 +123,7 @@ class _Column:
         self._pg_type = pg_type
         self._codes: dict[bytes, int] = {}
         self._sha = hashlib.sha256() if digest else None
+        self._nulls_sha = hashlib.sha256()
         self._rows = 0
 
     def take(self, nrows: int, raw: RawColumn) -> None:
@@ -136,7 +137,7 @@ class _Column:
             if self._sha is not None:
                 self._sha.update(np.ascontiguousarray(cells.values).data)
         if self._sha is not None and cells.nulls is not None:
-            self._sha.update((np.flatnonzero(cells.nulls) + self._rows).data)
+            self._nulls_sha.update((np.flatnonzero(cells.nulls) + self._rows).data)
         self._rows += nrows
         series.batches.append(cells)
 
@@ -186,7 +187,8 @@ class _Column:
     def digest(self) -> bytes:
         column = self.series.column
         head = f"{column.name}\0{column.pg_type}\0{self._rows}\0".encode()
-        return hashlib.sha256(head + (self._sha.digest() if self._sha else b"")).digest()
+        values = self._sha.digest() if self._sha else b""
+        return hashlib.sha256(head + values + self._nulls_sha.digest()).digest()
 
 
 def _missing(nrows: int, size: int) -> Cells:

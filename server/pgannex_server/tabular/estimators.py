@@ -160,6 +160,12 @@ def unfit(spec: TrainSpec, err: Exception) -> Exception:
     text = str(err).strip()
     if any(words in text.lower() for words in ("bad_alloc", "bad allocation", "unable to allocate")):
         return MemoryError(text)
+    if "was not enabled in this build" in text:
+        return WireError(
+            "engine_missing",
+            f"this server's {spec.algorithm} cannot train on that device: {text}",
+            hint="install a build of it for the device, or leave device out",
+        )
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(err).__name__)
     return WireError(
         "bad_argument",
