@@ -15,6 +15,8 @@
 /* The first batches of a query are small, so that its first rows come soon. */
 #define FIRST_BATCH_ROWS 32
 #define PUSH_BATCH_ROWS 65536
+/* Rows of a table of numbers are small and quickly dealt with: the bytes of a batch bound them. */
+#define WIDE_BATCH_ROWS 8192
 
 static void
 check_columns(AnnexTable *table, int ncols)
@@ -190,7 +192,8 @@ feed_query(AnnexScan *scan)
 	else if (!more)
 		put_done(scan);
 	scan->stream.input_done = !more && scan->out->nrows == 0;
-	scan->batch_rows = Min(scan->batch_rows * 2, ANNEX_BATCH_ROWS);
+	scan->batch_rows = Min(scan->batch_rows * 2,
+						   scan->table->stream_rest ? WIDE_BATCH_ROWS : ANNEX_BATCH_ROWS);
 }
 
 /* Make the next batch of an array or a query and queue it. */
