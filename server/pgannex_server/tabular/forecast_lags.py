@@ -76,7 +76,8 @@ def rows_at(
         warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing known is NaN, as it should be
         level = np.nanmean(history[:, -recipe.level_window :], axis=1)
         columns = [(history[:, -lag] - level) / scale for lag in recipe.lags]
-        columns.append((np.nanmean(history[:, -2 * recipe.level_window :], axis=1) - level) / scale)
+        for past in (history[:, -2 * recipe.level_window :], history):
+            columns.append((np.nanmean(past, axis=1) - level) / scale)
         columns.append(np.nanstd(history[:, -recipe.level_window :], axis=1) / scale)
         if season > 1:
             seasonal = history[:, [-season * back for back in range(1, _SEASONS + 1)]]

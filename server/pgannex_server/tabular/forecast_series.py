@@ -30,6 +30,8 @@ NAMES: Final = (
     "time_column", "series_key", "covariates", "horizon", "lags", "season", "level", "fill", "folds",
 )  # fmt: skip
 _MOST_STEPS: Final = 10_000
+_ROUNDING_US: Final = 4
+"""Microseconds that a timestamp may lose on its way through days of double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,8 @@ def _even(one: One, clock: Clock, fill: str) -> int:
     places = clock.places(one.times)
     offsets = places - places[0]
     steps = np.round(offsets).astype(np.int64)
-    off = np.flatnonzero(np.abs(offsets - steps) > 1e-6)
+    late = (offsets - steps) * (clock.step if clock.unit == "us" else 1)
+    off = np.flatnonzero(np.abs(late) > (_ROUNDING_US if clock.unit == "us" else 1e-6))
     if len(off):
         at = clock.text_of(int(one.times[off[0]]))
         raise _bad(

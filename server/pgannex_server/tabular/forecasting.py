@@ -8,6 +8,7 @@ the widths of the intervals. Boosted trees see lags (forecast_lags.py); ets smoo
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,11 @@ Array = NDArray[Any]
 _TESTED: Final = 0.8
 """How far a fit is when only the last model is left."""
 _DEFAULT_HORIZON: Final = 12
+_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "lightgbm": {"learning_rate": 0.05, "num_leaves": 15, "subsample": 0.7, "subsample_freq": 1,
+                 "colsample_bytree": 0.5},
+    "xgboost": {"learning_rate": 0.05, "max_depth": 4, "subsample": 0.7, "colsample_bytree": 0.5},
+}  # fmt: skip
 
 
 def fit(spec: TrainSpec, table: Table, report: Report) -> Outcome:
@@ -47,6 +53,7 @@ def fit(spec: TrainSpec, table: Table, report: Report) -> Outcome:
     settings = Settings.of(spec)
     spec = replace(spec, hyperparams={k: v for k, v in spec.hyperparams.items() if k not in NAMES})
     check(spec, settings)
+    spec = replace(spec, hyperparams=with_defaults(spec))
     report.progress(0.0, "preparing")
     learnt = _learn(spec, table)
     many = read(settings, table)
@@ -123,6 +130,19 @@ def check(spec: TrainSpec, settings: Settings) -> None:
             )
     else:
         estimators.check(spec)
+
+
+def with_defaults(spec: TrainSpec) -> dict[str, Any]:
+    """The hyperparameters, and where the call says nothing those of a model that forgets noise.
+
+    A series has few rows, and its lags say much the same: the libraries' own defaults learn by heart.
+    """
+    given = {spec.row.renamed.get(name, name) for name in spec.hyperparams}
+    if spec.algorithm == "lightgbm":
+        aliases = importlib.import_module("lightgbm.basic")._ConfigAliases
+        given |= {name for name in _DEFAULTS["lightgbm"] if aliases.get(name) & given}
+    defaults = _DEFAULTS.get(spec.algorithm, {})
+    return {**{k: v for k, v in defaults.items() if k not in given}, **spec.hyperparams}
 
 
 class Lagged:
