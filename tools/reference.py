@@ -110,7 +110,34 @@ def metrics() -> str:
     return table(("metric", "kind", "labels", "meaning"), rows)
 
 
+def algorithms() -> str:
+    from pgannex_server.tabular.algorithms import ALGORITHMS, TASKS, Algorithm
+
+    def notes(row: Algorithm, task: str) -> str:
+        found = []
+        if row.extra:
+            found.append(f"needs `pip install {row.extra}`")
+        if task == "regression":
+            found.append("a model per target" if row.joint else "several targets in one model")
+        if row.onnx:
+            found.append("ONNX")
+        if row.labelled and task == "clustering":
+            found.append("by the nearest row")
+        return ", ".join(found)
+
+    parts = []
+    for task in TASKS:
+        rows = [
+            (f"`{row.name}`", f"`{row.classes[task].replace(':', '.')}`", notes(row, task))
+            for row in ALGORITHMS.values()
+            if task in row.classes
+        ]
+        parts.append(f"### {task}\n\n{table(('algorithm', 'class', 'notes'), rows)}")
+    return "\n".join(parts)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "algorithms": algorithms,
     "errors": errors,
     "configuration": configuration,
     "commands": commands,
