@@ -92,7 +92,9 @@ def trained(
         outcome = fit(spec, table_of(columns, names), Told())
     json.dumps(outcome.result, allow_nan=False)
     meta, blobs = artifact.read(artifact.sign(outcome.body, KEY))
-    return outcome, predictor.load(meta, blobs), spec
+    model = predictor.load(meta, blobs)
+    assert isinstance(model, predictor.Predictor)
+    return outcome, model, spec
 
 
 def direct(row: Algorithm, task: str, settings: dict[str, Any]) -> Any:

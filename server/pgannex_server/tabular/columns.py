@@ -139,6 +139,9 @@ class _Column:
         if self._sha is not None and cells.nulls is not None:
             self._nulls_sha.update((np.flatnonzero(cells.nulls) + self._rows).data)
         self._rows += nrows
+        if series.column.label and cells.values.base is not None:
+            # A view would keep the whole batch when the features are gone.
+            cells = Cells(cells.values.copy(), cells.nulls)
         series.batches.append(cells)
 
     def _check_size(self, cells: Cells) -> None:
