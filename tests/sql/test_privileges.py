@@ -19,7 +19,7 @@ WAYS = {
     "embed_rows": "SELECT * FROM pgml.embed_rows('echo', 'SELECT 1, ''a''')",
 }
 # Schema pgml takes tables only from these: each makes one, empty, and gives it to the caller.
-DEFINERS = {"create_snapshot_table", "create_dataset_table"}
+DEFINERS = {"create_snapshot_table", "create_dataset_table", "refuse_foreign_artifact"}
 OBJECTS = """
     SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0)
     FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid

@@ -317,3 +317,17 @@ def test_a_revoked_grant_is_forgotten_by_other_sessions(
     assert passes()
     committed.execute("DELETE FROM pgml.models WHERE artifact = 'shared hash'")
     assert not passes()
+
+
+def test_the_hash_of_anothers_artifact_opens_no_door(roles: Database) -> None:
+    trained(roles, "test_alice")
+    hash = one(roles, "SELECT artifact FROM pgml.models")
+    trained(roles, "test_bob", "own", artifact="of his own")
+    steal = (
+        "INSERT INTO pgml.models (project_id, num_features, algorithm, hyperparams, status, search_params,"
+        " search_args, artifact) SELECT id, 1, 'x', '{}', 'successful', '{}', '{}',"
+        f" '{hash}' FROM pgml.projects"
+    )
+    error = refused(roles, "test_bob", steal)
+    assert error.sqlstate == "42501" and "belongs to a model of another role" in str(error)
+    assert refused(roles, "test_bob", f"SELECT pgml.authorize('{hash}', 'predict')").sqlstate == "42501"
