@@ -240,6 +240,9 @@ def test_a_wrong_timeout_is_an_error(text: str) -> None:
         (("pg_read_all_stats",), "embed", False),
         (("pgml_user",), "control", False),
         (("pgml_user", "pgml_admin"), "control", True),
+        (("pgml_user",), "job_control", False),
+        (("pgml_user", "pgml_trainer"), "job_control", True),
+        (("pg_read_all_stats",), "stat_jobs", True),
     ],
 )
 def test_the_gate_answers_as_pgml_authorize_does(roles: tuple[str, ...], verb: str, allowed: bool) -> None:
@@ -252,6 +255,14 @@ def test_the_gate_answers_as_pgml_authorize_does(roles: tuple[str, ...], verb: s
     with pytest.raises(WireError) as caught:
         gate.grant_for(spec, "", host)
     assert caught.value.code == "not_permitted"
+
+
+@pytest.mark.parametrize("verb", ["predict", "forecast"])
+def test_verbs_over_trained_models_are_refused_to_everybody(verb: str) -> None:
+    """Rows of the registry say who may; a wrapper in Python cannot read them."""
+    host = cast(backend.Backend, SimpleNamespace(has_role=lambda name: True, role=lambda: "someone"))
+    with pytest.raises(WireError, match="needs the native host"):
+        gate.grant_for(read_table({"verb": verb, "authorize": "pgml.authorize"}, {}), "hash", host)
 
 
 def test_a_gate_that_cannot_be_called_is_closed() -> None:
@@ -267,5 +278,11 @@ def test_the_gate_is_still_the_twin_of_the_sql_function() -> None:
     asked = re.findall(r"pg_has_role\(CURRENT_USER, '?(\w+)'?", source)
     assert asked == ["pgml_admin", "pg_read_all_stats", "needed"]
     assert re.findall(r"WHEN authorize\.verb = '(\w+)' THEN '(\w+)'", source) == [("control", "pgml_admin")]
+    training = re.findall(r"WHEN authorize\.verb IN \((.*?)\) THEN '(\w+)'", source)
+    assert [(set(re.findall(r"'(\w+)'", verbs)), role) for verbs, role in training] == [
+        ({verb for verb, role in gate.NEEDED.items() if role == "pgml_trainer"}, "pgml_trainer")
+    ]
+    over_models = re.findall(r"IF authorize\.verb IN \((.*?)\)", source)
+    assert [set(re.findall(r"'(\w+)'", verbs)) for verbs in over_models] == [gate.OF_THE_REGISTRY]
     granted = re.findall(r"jsonb_build_object\((.*?)\)", source)
     assert granted == ["'control', administers, 'see_all', watches"]

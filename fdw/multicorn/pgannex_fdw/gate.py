@@ -3,8 +3,9 @@
 A wrapper in Python cannot call the SQL function that the option `authorize` names: an
 error in it would jump over Python's frames. So the one function that the extension brings,
 pgml.authorize, has its twin here, asked of the same roles; a table that names another
-function is refused rather than left open. The privileges on the foreign tables stand in
-front of both.
+function is refused rather than left open. So are verbs over trained models: rows of the
+registry say who may use one, and no query runs here. The privileges on the foreign tables
+stand in front of both.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pgannex_fdw.backend import Backend
 from pgannex_fdw.options import TableSpec
 
 KNOWN_FUNCTION = "pgml.authorize"
+OF_THE_REGISTRY = frozenset({"predict", "forecast"})
+NEEDED = {"control": "pgml_admin"} | dict.fromkeys(("train", "job_result", "job_control"), "pgml_trainer")
 
 
 def grant_for(spec: TableSpec, model: str, backend: Backend) -> str:
@@ -27,9 +30,16 @@ def grant_for(spec: TableSpec, model: str, backend: Backend) -> str:
             f"the Multicorn host cannot call {spec.authorize}, which is to authorize verb {spec.verb}",
             hint="use the native host, or drop the option authorize and let the table's privileges decide",
         )
+    if spec.verb in OF_THE_REGISTRY:
+        raise WireError(
+            "unknown_verb",
+            f"verb {spec.verb} needs the native host",
+            detail="rows of pgml.models say who may use a trained model, and a wrapper in Python reads none",
+            hint="pgannex install --host native",
+        )
     administers = backend.has_role("pgml_admin")
     watches = administers or backend.has_role("pg_read_all_stats")
-    needed = "pgml_admin" if spec.verb == "control" else "pgml_user"
+    needed = NEEDED.get(spec.verb, "pgml_user")
     if not backend.has_role(needed) and not (watches and spec.verb.startswith("stat_")):
         role = backend.role()
         raise WireError(
