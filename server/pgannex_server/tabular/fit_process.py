@@ -78,13 +78,14 @@ def _fit(sock: socket.socket, spec: TrainSpec, artifact: int) -> dict[str, Any]:
 
     check(spec)
     collector = Collector(spec.columns)
+    block = None
     while True:
         type_, payload = read(sock)
         if type_ == frames.DONE:
             break
         block = ColumnBlock.decode(memoryview(payload))  # type: ignore[arg-type]  # slices without copies
         collector.feed(block.nrows, block.columns)
-    del payload
+    del payload, block
     table = collector.finish()
     del collector
     outcome = fit(spec, table, Reporter(sock.sendall))
