@@ -33,6 +33,10 @@ BEGIN
         RAISE EXCEPTION 'role % may not make a table for %', quote_ident(session_user), create_dataset_table.table_owner
             USING ERRCODE = 'insufficient_privilege', HINT = 'call it as the role that shall own the table';
     END IF;
+    IF create_dataset_table.table_name ~ '^snapshot_[0-9]+$' THEN
+        RAISE EXCEPTION 'a data set may not be called "%"', create_dataset_table.table_name
+            USING ERRCODE = 'reserved_name', HINT = 'names such as snapshot_1 are those of pgml.snapshot';
+    END IF;
     SELECT c ->> 'type' INTO odd FROM jsonb_array_elements(create_dataset_table.columns) AS c
     WHERE coalesce(rtrim(c ->> 'type', '[]'), '') <> ALL (allowed) LIMIT 1;
     IF FOUND THEN

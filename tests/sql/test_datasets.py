@@ -164,3 +164,11 @@ def test_what_is_refused(call: str, message: str, db: Database) -> None:
 def test_without_a_source(db: Database) -> None:
     with pytest.raises(errors.NullValueNotAllowed):
         db.execute("SELECT pgml.load_dataset(NULL)")
+
+
+def test_the_names_of_snapshots_are_not_for_data_sets(db: Database) -> None:
+    with pytest.raises(psycopg.errors.ReservedName, match="snapshot_7"):
+        db.execute(
+            "SELECT pgml.create_dataset_table('snapshot_7', %s, current_user::regrole)",
+            ['[{"name": "a", "type": "real"}]'],
+        )
