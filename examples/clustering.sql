@@ -25,6 +25,13 @@ SELECT * FROM pgml.train('Few Digit Clusters', algorithm => 'dbscan', hyperparam
 SELECT * FROM pgml.train('Few Digit Clusters', algorithm => 'optics', hyperparams => '{"min_samples": 4}');
 SELECT * FROM pgml.train('Few Digit Clusters', algorithm => 'spectral', hyperparams => '{"n_clusters": 10, "affinity": "nearest_neighbors"}');
 SELECT * FROM pgml.train('Few Digit Clusters', algorithm => 'agglomerative', hyperparams => '{"n_clusters": 10}');
+SELECT * FROM pgml.train('Few Digit Clusters', algorithm => 'feature_agglomeration', hyperparams => '{"n_clusters": 10}');
+
+-- And these at rows and columns together; a column that is zero everywhere is none for them.
+SELECT * FROM pgml.load_dataset('iris');
+CREATE OR REPLACE VIEW iris_vectors AS SELECT sepal_length, sepal_width, petal_length, petal_width FROM pgml.iris;
+SELECT * FROM pgml.train('Iris Clusters', 'clustering', 'iris_vectors', algorithm => 'spectral_bi', hyperparams => '{"n_clusters": 3}');
+SELECT * FROM pgml.train('Iris Clusters', algorithm => 'spectral_co', hyperparams => '{"n_clusters": 3}');
 
 SELECT p.name, m.algorithm, round((m.metrics ->> 'silhouette')::numeric, 3) AS silhouette
 FROM pgml.models AS m JOIN pgml.projects AS p ON p.id = m.project_id ORDER BY m.id;

@@ -31,7 +31,7 @@ REGRESSION = {
     f" automatic_relevance_determination ransac theil_sen huber quantile kernel_ridge {LINEAR} {BOTH}".split()
 }
 CLUSTERING = {*["kmeans", "mini_batch_kmeans", "affinity_propagation", "birch", "mean_shift"]}
-FURTHER_CLUSTERING = {*["dbscan", "optics", "spectral", "agglomerative"]}
+FURTHER_CLUSTERING = {"dbscan", "optics", "spectral", "agglomerative", "feature_agglomeration"}
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -145,6 +145,7 @@ def clustering(db: Database, output: str) -> None:
     assert set(silhouettes) == CLUSTERING - {"mean_shift"}
     assert silhouettes["kmeans"] > 0.1
     assert set(_metrics(db, "Few Digit Clusters", "silhouette")) == {"mean_shift", *FURTHER_CLUSTERING}
+    assert set(_metrics(db, "Iris Clusters", "silhouette")) == {"spectral_bi", "spectral_co"}
     lines = _sections(output, "cluster", "mostly", "images", "share").splitlines()[2:]
     assert len(lines) == 10
     assert len({line.split("|")[1].strip() for line in lines}) >= 7
