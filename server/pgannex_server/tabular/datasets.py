@@ -114,7 +114,7 @@ def from_hub(call: Mapping[str, Any]) -> Loaded:
             "engine_missing",
             f'"{source}" would come from the Hugging Face hub, and the package datasets is not installed',
             detail=str(err),
-            hint=f"pip install datasets on the server, or one of {', '.join(BUNDLED)}",
+            hint=f"pip install 'pgannex[datasets]' on the server, or one of {', '.join(BUNDLED)}",
         ) from err
     if source in builders:
         raise _unknown(source, f'"{source}" reads files of the server')
