@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pgannex_server.tabular.columns import Collector, Table
+from pgannex_server.tabular.columns import Collector, Table, for_fit
 from pgannex_server.tabular.spec import TrainSpec
 from pgannex_wire.values import FIXED, RawColumn, pack_texts
 
@@ -71,8 +71,10 @@ def table_of(
     labels: Sequence[str] = (),
     batch: int = 1000,
     nulls: Mapping[str, Array] | None = None,
+    spec: TrainSpec | None = None,
 ) -> Table:
-    collector = Collector(described(columns, labels))
+    """With `spec` as a fit would collect them, in a grid where it would."""
+    collector = Collector(described(columns, labels)) if spec is None else for_fit(spec)
     nrows = len(next(iter(columns.values())))
     for at in range(0, nrows, batch):
         part = slice(at, at + batch)

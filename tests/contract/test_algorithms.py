@@ -89,7 +89,7 @@ def trained(
     spec = spec_of(columns, names, task, algorithm, **more)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outcome = fit(spec, table_of(columns, names), Told())
+        outcome = fit(spec, table_of(columns, names, spec=spec), Told())
     json.dumps(outcome.result, allow_nan=False)
     meta, blobs = artifact.read(artifact.sign(outcome.body, KEY))
     model = predictor.load(meta, blobs)

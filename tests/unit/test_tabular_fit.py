@@ -28,7 +28,7 @@ def fitted(
     nulls = more.pop("nulls", None)
     batch = more.pop("batch", 1000)
     spec = spec_of(columns, labels, task, algorithm, **more)
-    return fit(spec, table_of(columns, labels, batch, nulls), told), told
+    return fit(spec, table_of(columns, labels, batch, nulls, spec), told), told
 
 
 def loaded(outcome: Outcome) -> predictor.Predictor:

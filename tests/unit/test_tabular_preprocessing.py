@@ -27,10 +27,19 @@ def learnt(
 ) -> tuple[Learnt, Array, Array]:
     """(what was learnt, the matrix of the training rows, that of the last `held_out`)."""
     spec = spec_of({**columns, "y": Y}, ["y"], "regression", preprocess=preprocess)
-    table = table_of({**columns, "y": Y}, ["y"], batch=2, nulls=nulls)
     split = Split(np.arange(5) >= 5 - held_out)
+    table = table_of({**columns, "y": Y}, ["y"], batch=2, nulls=nulls)
+    gridded = table_of({**columns, "y": Y}, ["y"], batch=2, nulls=nulls, spec=spec)
+    if gridded.grid is not None:
+        gridded.grid.divide(split.test)
+        again = learning.learn(spec, gridded, split, Y[: 5 - held_out], 2)
+        both = preprocessing.split_matrix(again.encoders, gridded, split)
     found = learning.learn(spec, table, split, Y[: 5 - held_out], 1)
     train, test = preprocessing.split_matrix(found.encoders, table, split)
+    if gridded.grid is not None:
+        assert (again.encoders, again.columns) == (found.encoders, found.columns)
+        np.testing.assert_array_equal(both[0], train)
+        np.testing.assert_array_equal(both[1], test)
     return found, train, test
 
 

@@ -112,6 +112,8 @@ def prepare(
     """Learn the columns, tell of the data set, and make the matrices of both sides."""
     report.progress(0.0, "preparing")
     first = target.first
+    if table.grid is not None:
+        table.grid.divide(split.test)
     weights = None if first is None else _class_values(target, first)[~split.test]
     learnt = learning.learn(spec, table, split, weights, cores(spec.limits))
     report.info(_dataset(table, learnt, target, split))

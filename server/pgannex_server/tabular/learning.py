@@ -68,8 +68,11 @@ class _Learner:
 
     def _learn_numbers(self) -> None:
         series = self.series
-        values = series.values()[self._train]
         nulls = series.nulls()
+        if series.grid is not None:
+            values = series.part_of(series.grid.train)
+        else:
+            values = series.values()[self._train]
         missing = missing_of(Cells(values, None if nulls is None else nulls[self._train]))
         found = values if missing is None else values[~missing]
         self.statistics = statistics.of(found, 0 if missing is None else int(np.count_nonzero(missing)))

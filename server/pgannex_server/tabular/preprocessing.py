@@ -18,6 +18,7 @@ from pgannex_wire import WireError
 
 from pgannex_server.tabular.cells import Array, Cells, Kind, Mask
 from pgannex_server.tabular.columns import Series, Table
+from pgannex_server.tabular.grid import Grid
 from pgannex_server.tabular.sampling import Split
 from pgannex_server.tabular.spec import Preprocessor
 
@@ -105,7 +106,12 @@ class Encoder:
         else:
             out[:, 0] = values
         self._impute(cells, out)
-        self._scale(out)
+        self.scale(out)
+
+    def finish(self, out: Array) -> None:
+        """Fill and scale numbers in place; NaN is missing."""
+        self._impute(Cells(out, None), out)
+        self.scale(out)
 
     def _encode_category(self, cells: Cells, categories: Sequence[str], out: Array) -> None:
         codes = cells.values
@@ -120,8 +126,7 @@ class Encoder:
         unseen = np.nan if self.unseen is None else self.unseen
         numbers = np.array([*(known.get(text, unseen) for text in categories), known.get(NULL, np.nan)])
         out[:, 0] = numbers[codes]
-        self._impute(Cells(out[:, 0], None), out)
-        self._scale(out)
+        self.finish(out)
 
     def _impute(self, cells: Cells, out: Array) -> None:
         missing = missing_of(cells)
@@ -131,7 +136,8 @@ class Encoder:
             raise missing_values(self.name, int(np.count_nonzero(missing)), code="null_input")
         out[missing] = self.fill
 
-    def _scale(self, out: Array) -> None:
+    def scale(self, out: Array) -> None:
+        """Scale numbers in place."""
         if self.offset != 0.0:
             out -= self.offset
         if self.factor != 1.0:
@@ -200,8 +206,10 @@ def split_matrix(
 ) -> tuple[Array, Array]:
     """(training rows, test rows). The table's columns are gone afterwards, batch by batch.
 
-    So that at no time more than one batch is held twice.
+    So that at no time more than one batch is held twice. A grid, divided before, is the matrix itself.
     """
+    if table.grid is not None:
+        return _finished(encoders, table, table.grid, split)
     width = width_of(encoders)
     train = np.empty((split.train_rows, width), dtype=dtype)
     test = np.empty((split.test_rows, width), dtype=dtype)
@@ -222,6 +230,25 @@ def split_matrix(
         for found in series:
             found.batches[batch] = _GONE
     return train, test
+
+
+def _finished(encoders: Sequence[Encoder], table: Table, grid: Grid, split: Split) -> tuple[Array, Array]:
+    """Put the codes of texts into a grid, fill and scale: all in place."""
+    for encoder in encoders:
+        series = table[encoder.name]
+        part = slice(series.at, series.at + series.width)
+        if encoder.kind == "category":
+            codes = series.values()
+            for rows, out in ((~split.test, grid.train), (split.test, grid.test)):
+                encoder.encode(Cells(codes[rows], None), series.categories, out[:, part])
+            continue
+        # What training rows may not lack they do not: learning has counted.
+        if encoder.fill is None:
+            encoder.scale(grid.train[:, part])
+        else:
+            encoder.finish(grid.train[:, part])
+        encoder.finish(grid.test[:, part])
+    return grid.train, grid.test
 
 
 _GONE = Cells(np.empty(0), None)

@@ -3,7 +3,8 @@
 Which question it answers: what do the training rows hold, and with what are missing values
 filled and features scaled. Missing are NULL and NaN. The population's variance; the median is
 the upper middle element; ventile k is the element k/20 of the way up. Everything comes from
-one sort per column; of an array with very many elements the order is that of a sample.
+one sort per column; of very many numbers the order is that of a sample. Numbers are those
+that the algorithm gets: of one that computes in float32, rounded to it.
 """
 
 from __future__ import annotations
@@ -60,17 +61,19 @@ def of(values: Array, missing: int = 0, categories: Mapping[str, Category] | Non
 
     Infinite values give infinite statistics: who trains refuses them.
     """
-    flat = values.reshape(-1)
-    if flat.dtype == np.uint8:
-        flat = flat.astype(np.int8)
-    ordered = np.sort(flat if flat.size <= _SAMPLE else flat[:: -(-flat.size // _SAMPLE)])
+    is_whole = values.size <= _SAMPLE
+    there = np.ascontiguousarray(values).reshape(-1) if is_whole else values
+    if there.dtype == np.uint8:
+        there = there.astype(np.int8)
+    ordered = np.sort((there if is_whole else there[:: -(-there.size // _SAMPLE)]).reshape(-1))
     nans = 0
-    if flat.dtype.kind == "f":
+    if there.dtype.kind == "f":
         ordered = ordered[: int(np.searchsorted(ordered, np.nan, side="left"))]
-        nans = flat.size - ordered.size if flat.size <= _SAMPLE else int(np.isnan(flat).sum())
+        nans = there.size - ordered.size if is_whole else int(np.isnan(there).sum())
     if not ordered.size:
         return Statistics(missing=missing + nans, categories=categories)
-    there = flat if not nans else flat[~np.isnan(flat)]
+    if nans:
+        there = there[~np.isnan(there)]
     lowest, highest = float(there.min()), float(there.max())
     if not np.isfinite(lowest) or not np.isfinite(highest):
         largest = max(abs(lowest), abs(highest))
