@@ -73,11 +73,11 @@ def run(sock: socket.socket, artifact: int) -> int:
 
 def _fit(sock: socket.socket, spec: TrainSpec, artifact: int) -> dict[str, Any]:
     """Collect, fit, write the body into `artifact`; returns the result."""
-    from pgannex_server.tabular.columns import Collector
+    from pgannex_server.tabular.columns import for_fit
     from pgannex_server.tabular.fit import check, fit
 
     check(spec)
-    collector = Collector(spec.columns)
+    collector = for_fit(spec)
     block = None
     while True:
         type_, payload = read(sock)
