@@ -10,7 +10,6 @@ How a job travels is process.py's business, an answer's bytes answers.py's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -221,9 +220,8 @@ class Predictor:
             return None
         if matrix.shape[1] != self.width:
             raise self._wrong_width(matrix.shape[1])
-        flat = matrix.reshape(-1)
-        # NaN and infinity are the library's; a square that overflows goes there too, and does no harm.
-        return self._graph if math.isfinite(flat.dot(flat)) else None
+        # What NaN and infinity mean is the library's to say.
+        return self._graph if np.isfinite(matrix).all() else None
 
     @staticmethod
     def _for_graph(matrix: Matrix) -> Matrix:

@@ -5,6 +5,7 @@ Classes are numbered from 0; the estimator's own are in the artifact's metadata.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import lightgbm
@@ -25,6 +26,7 @@ from pgannex_server.tabular.formats.base import (
 )
 
 FORMAT = "lightgbm-text"
+_END = re.compile(rb"\nend of trees\n.*\nend of parameters\n\s*pandas_categorical:[^\n]*\s*\Z", re.DOTALL)
 _BINARY = ("binary", "cross_entropy", "xentropy")
 _MANY = ("multiclass", "multiclassova")
 
@@ -50,7 +52,8 @@ class Lightgbm(Model):
     title = "model of LightGBM"
 
     def __init__(self, data: bytes, threads: int) -> None:
-        if not data.startswith(b"tree\n") or b"\nend of trees" not in data:
+        # The library reads past the end of a text that was cut off.
+        if not data.startswith(b"tree\n") or not _END.search(data):
             raise damaged(FORMAT, "it does not begin with a tree, or does not end")
         try:
             self.booster = lightgbm.Booster(model_str=data.decode())

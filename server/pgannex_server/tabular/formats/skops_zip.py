@@ -10,18 +10,38 @@ from __future__ import annotations
 import io
 import json
 import struct
+import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
-import skops.io
 from pgannex_wire import WireError
-from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from pgannex_server.tabular.artifact import Blob
 from pgannex_server.tabular.formats.base import MANY_ROWS, Matrix, Model, cannot, damaged
+
+
+@contextmanager
+def _absent(*names: str) -> Iterator[None]:
+    """Imports inside do not find `names`."""
+    hidden = [name for name in names if name not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            modules.pop(name, None)
+
+
+# skops imports all of scikit-learn, whose adapters would import these for nothing: 130 MB and 2 s.
+with _absent("torch", "cupy", "dask", "jax"):
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 FORMAT = "skops"
 _KERNELS = (
