@@ -21,7 +21,7 @@ _INTERNAL = {
         "preprocessor_of", "take_snapshot", "take_full_snapshot", "training_task", "project_to_train",
         "snapshot_to_train", "prepare_training", "store_model", "say_not_committed", "train_model",
         "target_metric", "score_of", "deploy_if_better", "deploy_as", "deploy_model", "deploy_project",
-        "registry_tables", "in_transaction_block", "create_dataset_table",
+        "registry_tables", "in_transaction_block", "create_dataset_table", "refuse_foreign_artifact",
     )
 }  # fmt: skip
 """What only other functions call; it has a comment in SQL and no place on the page."""

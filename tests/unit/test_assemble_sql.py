@@ -78,6 +78,8 @@ def test_the_projects_own(host: str, assemble_sql: ModuleType) -> None:
     assert "CREATE OR REPLACE" not in script
     heads = {part.split("(")[0]: part.split("AS $$")[0] for part in script.split("CREATE FUNCTION pgml.")[1:]}
     definers = {name for name, head in heads.items() if "SECURITY DEFINER" in head}
-    made_for_callers = {"create_snapshot_table"} | ({"create_dataset_table"} if host == "native" else set())
+    made_for_callers = {"create_snapshot_table", "refuse_foreign_artifact"} | (
+        {"create_dataset_table"} if host == "native" else set()
+    )
     assert definers == made_for_callers  # each makes a table in schema pgml and gives it away
     assert all("SET search_path = pg_catalog, pg_temp" in heads[name] for name in definers)
