@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from pgannex_server.tabular.grid import Grid
 
 
@@ -36,7 +35,7 @@ def test_rows_stay_while_it_grows(dtype: str) -> None:
     ids=["last", "first", "every fourth", "random", "half"],
 )
 def test_both_sides_keep_the_order_of_the_rows(test: np.ndarray) -> None:  # type: ignore[type-arg]
-    grid, expected = filled(200_000, 7, "float32", 6000)
+    grid, _expected = filled(200_000, 7, "float32", 6000)
     grid.divide(test)
     np.testing.assert_array_equal(grid.train, expected[~test])
     np.testing.assert_array_equal(grid.test, expected[test])
@@ -44,6 +43,6 @@ def test_both_sides_keep_the_order_of_the_rows(test: np.ndarray) -> None:  # typ
 
 
 def test_one_row_on_either_side() -> None:
-    grid, expected = filled(2, 1, "float64", 2)
+    grid, _expected = filled(2, 1, "float64", 2)
     grid.divide(np.array([True, False]))
     assert (grid.train.tolist(), grid.test.tolist()) == ([[1.0]], [[0.0]])
