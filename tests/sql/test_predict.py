@@ -275,6 +275,11 @@ def test_the_wrong_number_of_features(db: Database) -> None:
         db.execute("SELECT pgml.predict('plane', ARRAY[1, 2])")
 
 
+def test_a_json_object_is_a_row_by_names(db: Database) -> None:
+    found = _one(db, """SELECT pgml.predict('plane', '{"c": 3, "a": 1, "b": 2}'::jsonb)""")
+    assert found == pytest.approx(24, rel=1e-4)
+
+
 @pytest.mark.parametrize("what", ["1", "'x'::text", "ARRAY['a']"])
 def test_what_is_no_row(what: str, db: Database) -> None:
     with pytest.raises(errors.DatatypeMismatch, match="requires Postgres `record` types created with `row"):
@@ -371,6 +376,29 @@ def test_on_error(db: Database) -> None:
         assert rows["3"][0] is None
         assert (rows["3"][1] is None) == (how == "null")
         assert [key for key in rows if rows[key][0] is None] == ["3"]
+
+
+def test_on_error_of_columns(db: Database) -> None:
+    """A NULL that nobody imputes fails its own row, and a category that was never seen does not."""
+    query = (
+        "SELECT i, CASE WHEN i <> 2 THEN 120::real END AS size, CASE i WHEN 3 THEN 'unseen' ELSE 'round' END"
+        " AS leaf FROM generate_series(1, 4) AS i"
+    )
+    rows = db.execute(
+        "SELECT key, label, error FROM pgml.predict_rows('flower', %s, on_error => 'status') ORDER BY key",
+        [query],
+    ).fetchall()
+    assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+    assert [row[1] for row in rows if row[0] in "14"] == ["rose", "rose"]
+    assert [row[0] for row in rows if row[2] is not None] == ["2"]
+    assert "missing values for size" in str(rows[1][2])
+    with pytest.raises(errors.NullValueNotAllowed, match="row 2"):
+        db.execute("SELECT * FROM pgml.predict_rows('flower', %s)", [query])
+
+
+def test_what_a_query_lacks_is_named(db: Database) -> None:
+    with pytest.raises(errors.InvalidParameterValue, match="lacks the columns leaf"):
+        db.execute("SELECT * FROM pgml.predict_rows('flower', 'SELECT 1, 2::real AS size')")
 
 
 def test_predict_rows_streams(db: Database) -> None:
