@@ -122,7 +122,7 @@ def test_models_that_were_used_longest_ago_make_room_and_come_back() -> None:
 
 
 def test_a_model_that_the_server_forgot_is_asked_for_again() -> None:
-    with serving("[limits]\nartifact_bytes = 2000\n[tabular]\npredictor_memory = 1") as server:
+    with serving("[limits]\nartifact_bytes = 2000\n[tabular]\npredictor_memory = 10000") as server:
         first = fitted(server, MATRIX, TARGET, "linear", seed=1)
         second = fitted(server, MATRIX, 2 * TARGET, "linear", seed=2)
         for found, factor in ((first, 1), (second, 2), (first, 1)):
@@ -130,6 +130,15 @@ def test_a_model_that_the_server_forgot_is_asked_for_again() -> None:
                 got = predict(client, found, MATRIX[0])
                 assert got == pytest.approx(factor * TARGET[0], abs=1e-3)
                 assert FrameType.NEED in client.seen
+
+
+def test_an_artifact_that_has_no_room_is_refused_before_it_is_kept() -> None:
+    with serving("[limits]\nartifact_bytes = 1000\n[tabular]\npredictor_memory = 1000") as server:
+        found = fitted(server, MATRIX, TARGET, "xgboost")
+        with server.client() as client:
+            failure = refusal(client, predict_open(found.hash, MATRIX[0]), found)
+    assert (failure.code, failure.sqlstate) == ("too_large", "54000")
+    assert "predictor_memory" in failure.hint
 
 
 def test_without_the_libraries_a_prediction_says_what_to_install_and_the_rest_works(tmp_path: Path) -> None:

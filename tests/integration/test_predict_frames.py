@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from frames_process import Client, FramesServer, serving, until
+from pgannex_server.tabular import artifact
 from pgannex_wire.frame import BULK, LAST, FrameType, pack_frame
 from pgannex_wire.message import Column, Failure
 from pgannex_wire.values import TEXT_OID, ColumnBlock, pack_texts
@@ -271,6 +272,19 @@ def test_parts_that_nobody_asked_for_are_refused(
     client.expect(FrameType.NEED)
     give(client, linear)
     assert client.failure().code == "protocol_violation"
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_large_artifact_is_verified_as_well(server: FramesServer, client: Client, signed: bool) -> None:
+    meta, blobs = artifact.read(fresh(server).data)
+    large = Artifact(server, artifact.build(meta, {**blobs, "padding": bytes(9 << 20)}))
+    if signed:
+        assert predict(client, large, MATRIX[0]) == pytest.approx(TARGET[0], abs=1e-3)
+        return
+    forged = bytearray(large.data)
+    forged[-40] ^= 1
+    large.data, large.hash = bytes(forged), hashlib.sha256(forged).hexdigest()
+    assert refusal(client, predict_open(large.hash, MATRIX[0]), large).code == "artifact_invalid"
 
 
 # -- rows --------------------------------------------------------------------------------------------

@@ -78,31 +78,20 @@ def needs_of(plan: Plan) -> frozenset[str]:
 
 
 def compute(predictor: Predictor, matrix: Matrix, needs: frozenset[str]) -> dict[str, Any]:
-    """The parts that are needed, for every row of the matrix.
-
-    Where several are wanted, as SELECT * does, one that the model has not is left out: NULL.
-    """
+    """The parts that are needed, for every row of the matrix."""
     parts: dict[str, Any] = {}
     if "values" in needs or "labels" in needs:
         parts["values"] = predictor.predict(matrix)
     if "labels" in needs:
         found = predictor.labels(parts["values"])
         parts["labels"] = [None] * len(matrix) if found is None else list(found)
-    for need in _OPTIONAL & needs:
-        _add(parts, need, predictor, matrix, alone=len(needs) == 1)
+    if "proba" in needs:
+        parts["proba"] = predictor.proba(matrix)
+    if "score" in needs:
+        parts["score"] = predictor.score(matrix)
+    if "components" in needs:
+        parts["components"] = predictor.decompose(matrix)
     return parts
-
-
-_OPTIONAL = frozenset({"proba", "score", "components"})
-
-
-def _add(parts: dict[str, Any], need: str, predictor: Predictor, matrix: Matrix, alone: bool) -> None:
-    ask = {"proba": predictor.proba, "score": predictor.score, "components": predictor.decompose}[need]
-    try:
-        parts[need] = ask(matrix)
-    except WireError as err:
-        if alone or err.code != "bad_argument":
-            raise
 
 
 def joined(pieces: Sequence[Parts]) -> Parts:

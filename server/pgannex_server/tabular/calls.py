@@ -188,7 +188,7 @@ def _forecast(predictor: Any, arguments: Arguments) -> list[dict[str, Any]]:
         raise WireError(
             "bad_argument", "the model does not forecast", hint="train one with task => 'forecasting'"
         )
-    rows: list[dict[str, Any]] = predictor.forecast(arguments.get("horizon"), arguments.get("row"))
+    rows: list[dict[str, Any]] = predictor.forecast(arguments.get("horizon"), arguments.get("row") or None)
     return rows
 
 

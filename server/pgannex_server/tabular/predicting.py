@@ -20,33 +20,44 @@ from pgannex_wire.values import ColumnBlock, RawColumn
 from pgannex_server.tabular import answers, artifact, block_input, calls, predictor
 from pgannex_server.tabular import predict_frames as frames
 from pgannex_server.tabular.block_input import Matrix
+from pgannex_server.tabular.forecaster import Forecaster
 
 _MAX_PLANS = 1000
 _FIRST_SLICE = 256
+_OPTIONAL = frozenset({"proba", "score", "components"})
 
 
 class Loaded:
     """A model in memory. `slice` is how many rows of a large job are computed in one go."""
 
-    __slots__ = ("_gives", "meta", "predictor", "slice", "width")
+    __slots__ = ("_known", "meta", "predictor", "slice", "width")
 
-    def __init__(self, meta: dict[str, Any], found: predictor.Predictor) -> None:
+    def __init__(self, meta: dict[str, Any], found: predictor.Predictor | Forecaster) -> None:
         self.meta = meta
         self.predictor = found
         self.width = int(meta["raw_width"])
         self.slice = _FIRST_SLICE
-        self._gives: dict[str, bool] = {}
+        self._known: dict[str, bool] = {}
 
-    def gives(self, need: str) -> bool:
-        """Whether the model has such an answer at all: probabilities, scores, components."""
-        found = self._gives.get(need)
+    def given(self, needs: frozenset[str], block: bool) -> frozenset[str]:
+        """Of what is needed, what the model has: the rest is NULL.
+
+        A scalar call that asks for one thing alone hears why it cannot have it.
+        """
+        if not needs & _OPTIONAL or (len(needs) == 1 and not block):
+            return needs
+        return frozenset(need for need in needs if need not in _OPTIONAL or self._gives(need))
+
+    def _gives(self, need: str) -> bool:
+        """Whether the model has such an answer at all."""
+        found = self._known.get(need)
         if found is None:
             try:
                 answers.compute(self.predictor, np.zeros((1, self.predictor.width)), frozenset({need}))
                 found = True
             except WireError:
                 found = False
-            self._gives[need] = found
+            self._known[need] = found
         return found
 
 
@@ -127,7 +138,8 @@ class Predicting:
                 self._plans.clear()
             plan = frames.unpack_plan(job.plan)
             known = self._plans[job.plan] = (plan, answers.needs_of(plan))
-        work = Work(job, self._model(job.hash), *known)
+        model = self._model(job.hash)
+        work = Work(job, model, known[0], model.given(known[1], job.kind == frames.BLOCK))
         if job.kind == frames.BLOCK:
             self._prepare_block(work, job.value)
         elif job.kind == frames.ROW:
@@ -148,8 +160,6 @@ class Predicting:
         return model.predictor.features(flat, size // width)
 
     def _prepare_block(self, work: Work, payload: bytes) -> None:
-        # SELECT * of rows: what the model does not give is NULL there, and no error.
-        work.needs = frozenset(need for need in work.needs if work.model.gives(need))
         block = ColumnBlock.decode(payload)
         work.nrows = block.nrows
         names = [name for name, _oid in work.plan.columns]

@@ -38,12 +38,14 @@ class Store:
 
 
 class Collector:
-    """The parts of one artifact, in order."""
+    """The parts of one artifact, in order. `limit`: more bytes are refused, 0 for none."""
 
-    __slots__ = ("_digest", "_parts", "hash")
+    __slots__ = ("_digest", "_limit", "_parts", "_size", "hash")
 
-    def __init__(self, hash: str) -> None:
+    def __init__(self, hash: str, limit: int = 0) -> None:
         self.hash = hash
+        self._limit = limit
+        self._size = 0
         self._parts: list[bytes] = []
         self._digest = hashlib.sha256()
 
@@ -57,6 +59,13 @@ class Collector:
             )
         if seq != len(self._parts):
             raise WireError("protocol_violation", f"part {seq} came where {len(self._parts)} was due")
+        self._size += len(data)
+        if self._limit and self._size > self._limit:
+            raise WireError(
+                "too_large",
+                f"the artifact {self.hash} is larger than {self._limit >> 20} MiB",
+                hint="raise [tabular] predictor_memory in pgannex.toml, or train a smaller model",
+            )
         self._parts.append(data)
         self._digest.update(data)
         if not last:

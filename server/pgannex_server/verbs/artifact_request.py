@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pgannex_server.service import Service
 
 
+_LARGE = 8 << 20
+
+
 class ArtifactRequest(Running):
     """A Running that is also a Waiter of its model."""
 
@@ -44,7 +47,9 @@ class ArtifactRequest(Running):
     # -- served.Waiter --------------------------------------------------------------------------
 
     def ask(self) -> None:
-        self.collector = Collector(self.served.hash)
+        config = self.service.config
+        limit = max(config.tabular.predictor_memory, config.limits.artifact_bytes)
+        self.collector = Collector(self.served.hash, limit)
         self.sink.need(self.served.hash)
 
     def ready(self) -> None:
@@ -68,13 +73,33 @@ class ArtifactRequest(Running):
             return
         try:
             complete = self.collector.take(seq, data, last, missing)
-            if complete is not None:
-                self.collector = None
-                self.service.signer.verify(complete)
-                self.service.artifacts.put(hash, complete)
-                self.served.supply(self, complete)
         except WireError as err:
             self.fail(err)
+            return
+        if complete is None:
+            return
+        if len(complete) < _LARGE:
+            self._verified(complete, self._verify(complete))
+            return
+        # Half a second of hashing would delay everybody else.
+        task = self.service.loop.run_in_executor(None, self._verify, complete)
+        task.add_done_callback(lambda done: self._verified(complete, done.result()))
+
+    def _verify(self, data: bytes) -> WireError | None:
+        try:
+            self.service.signer.verify(data)
+        except WireError as err:
+            return err
+        return None
+
+    def _verified(self, data: bytes, error: WireError | None) -> None:
+        self.collector = None
+        if error is not None:
+            self.fail(error)
+            return
+        self.service.artifacts.put(self.served.hash, data)
+        if not self.closed:
+            self.served.supply(self, data)
 
     def fail(self, error: WireError) -> None:
         if not self.closed:
