@@ -137,6 +137,9 @@ def _xgboost_tree(tree: dict[str, Any]) -> Tree:
 # -- LightGBM ---------------------------------------------------------------------------------
 
 _CATEGORICAL, _MISSING_IS_ZERO = 1, 1 << 2
+_ZERO: Final = np.float32(1e-35)
+_BELOW_ZERO: Final = np.nextafter(-_ZERO, np.float32(-np.inf), dtype=np.float32)
+"""LightGBM takes what is within 1e-35 of zero for zero, also at the threshold just below it."""
 _LIGHTGBM_IDENTITY: Final = ("regression", "regression_l1", "huber", "quantile", "mape", "fair")
 
 
@@ -194,7 +197,8 @@ def _lightgbm_tree(facts: dict[str, str], share: int) -> Tree:
     left, right = (np.where(child < 0, inner + ~child, child) for child in children)
     none = np.full(len(leaves), -1, dtype=np.int64)
     threshold = np.zeros(count, dtype=np.float32)
-    threshold[:inner] = not_above(_numbers(facts["threshold"], np.float64))
+    found = not_above(_numbers(facts["threshold"], np.float64))
+    threshold[:inner] = np.where((found >= -_ZERO) & (found < 0), _BELOW_ZERO, found)
     return Tree(
         np.concatenate((left, none)),
         np.concatenate((right, none)),
