@@ -37,6 +37,7 @@ BINARY = (Y > 0).astype(int)
 MANY = np.digitize(Y, [-2, 0, 2])
 
 UBJ, TEXT, SKOPS = "xgboost-ubj", "lightgbm-text", "skops"
+FOREST = LGBMRegressor(n_estimators=15, verbose=-1, boosting_type="rf", subsample=0.5, subsample_freq=1)
 ENSEMBLES: dict[str, tuple[Any, str, Any]] = {
     "xgboost": (XGBRegressor(n_estimators=15), UBJ, Y),
     "xgboost, absolute error": (XGBRegressor(n_estimators=15, objective="reg:absoluteerror"), UBJ, Y),
@@ -46,9 +47,7 @@ ENSEMBLES: dict[str, tuple[Any, str, Any]] = {
     "lightgbm": (LGBMRegressor(n_estimators=15, verbose=-1), TEXT, Y),
     "lightgbm, two classes": (LGBMClassifier(n_estimators=15, verbose=-1), TEXT, BINARY),
     "lightgbm, four classes": (LGBMClassifier(n_estimators=15, verbose=-1), TEXT, MANY),
-    "lightgbm forest": (
-        LGBMRegressor("rf", n_estimators=15, verbose=-1, subsample=0.5, subsample_freq=1), TEXT, Y
-    ),
+    "lightgbm forest": (FOREST, TEXT, Y),
     "lightgbm, one leaf": (LGBMRegressor(n_estimators=3, verbose=-1, min_child_samples=600), TEXT, Y),
     "forest": (RandomForestRegressor(15, random_state=0), SKOPS, Y),
     "forest, two classes": (RandomForestClassifier(15, random_state=0), SKOPS, BINARY),
@@ -72,7 +71,7 @@ def fitted(name: str) -> tuple[Any, str, bytes]:
 
 def beside_every_threshold(estimator: Any, format: str) -> NDArray[np.float32]:
     """A row for each split, with the feature at the threshold and at the float32 on either side."""
-    rows = []
+    rows: list[NDArray[np.float32]] = []
     for tree in forest_of(estimator, format).trees:
         for feature, value in zip(tree.feature, tree.threshold, strict=True):
             if feature >= 0:

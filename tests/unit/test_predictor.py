@@ -43,7 +43,12 @@ def made(name: str, task: str) -> Any:
     module, _, class_ = ALGORITHMS[name].classes[task].partition(":")
     estimator = getattr(importlib.import_module(module), class_)()
     known = estimator.get_params()
-    wanted = {"n_estimators": 20, "random_state": 0, "verbose": -1 if name == "lightgbm" else 0, "n_jobs": 1}
+    wanted: dict[str, float] = {
+        "n_estimators": 20,
+        "random_state": 0,
+        "verbose": -1 if name == "lightgbm" else 0,
+        "n_jobs": 1,
+    }
     if name == "quantile":
         wanted["alpha"] = 0.1
     return estimator.set_params(**{key: value for key, value in wanted.items() if key in known})
