@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from typing import Any, Final
 
 import numpy as np
@@ -25,17 +26,27 @@ from pgannex_server.tabular.artifact import Blob
 from pgannex_server.tabular.formats.base import MANY_ROWS, Matrix, Model, cannot, damaged
 
 
+class _Refuse:
+    """An import finder that says that some packages are not there."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"predictions do without {name}", name=name)
+        return None
+
+
 @contextmanager
 def _absent(*names: str) -> Iterator[None]:
-    """Imports inside do not find `names`."""
-    hidden = [name for name in names if name not in sys.modules]
-    modules: dict[str, Any] = sys.modules
-    modules.update(dict.fromkeys(hidden))
+    """Imports inside do not find `names`. No entries in sys.modules: scipy would take them for modules."""
+    finder = _Refuse(names)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name in hidden:
-            modules.pop(name, None)
+        sys.meta_path.remove(finder)
 
 
 # skops imports all of scikit-learn, whose adapters would import these for nothing: 130 MB and 2 s.
