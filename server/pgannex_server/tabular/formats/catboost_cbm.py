@@ -20,6 +20,8 @@ from pgannex_server.tabular.formats.base import (
 )
 
 FORMAT = "catboost-cbm"
+_PASSING = ("model_guid", "train_finish_time")
+"""Notes that differ from fit to fit of the same rows."""
 
 
 def dump(estimator: Any) -> bytes:
@@ -32,6 +34,10 @@ def load(blob: Blob, threads: int) -> Model:
 
 
 def _dump_one(estimator: Any) -> bytes:
+    noted = estimator.get_metadata()
+    for key in _PASSING:
+        if key in noted.keys():  # noqa: SIM118 - it is no mapping
+            noted[key] = ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.cbm"
         estimator.save_model(str(path), format="cbm")

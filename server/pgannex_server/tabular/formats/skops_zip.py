@@ -206,4 +206,5 @@ class Sklearn(Model):
     def score(self, matrix: Matrix) -> Matrix:
         if not hasattr(self.estimator, "offset_"):
             raise cannot("score anomalies", self, "only models of the task anomaly can")
-        return -self._ask("decision_function", matrix)
+        # Not -x: what is exactly on the border has the score 0, not -0.
+        return 0.0 - self._ask("decision_function", matrix)
