@@ -35,7 +35,7 @@ def test_rows_stay_while_it_grows(dtype: str) -> None:
     ids=["last", "first", "every fourth", "random", "half"],
 )
 def test_both_sides_keep_the_order_of_the_rows(test: np.ndarray) -> None:  # type: ignore[type-arg]
-    grid, _expected = filled(200_000, 7, "float32", 6000)
+    grid, expected = filled(200_000, 7, "float32", 6000)
     grid.divide(test)
     np.testing.assert_array_equal(grid.train, expected[~test])
     np.testing.assert_array_equal(grid.test, expected[test])

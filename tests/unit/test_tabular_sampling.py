@@ -86,3 +86,8 @@ def test_folds_of_rows_as_they_came_are_contiguous() -> None:
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(WireError, match="There are only 3 training samples"):
         list(sampling.folds(spec(), 5, None, 3))
+
+
+def test_one_row_is_refused() -> None:
+    with pytest.raises(WireError, match="there is only 1 row"):
+        held_out(None, 1)

@@ -34,13 +34,23 @@ from pgannex_server.tabular import (
 from pgannex_server.tabular.cells import Array
 from pgannex_server.tabular.columns import Table
 from pgannex_server.tabular.learning import Learnt
-from pgannex_server.tabular.outcome import Outcome, Paced, Report, cores, json_numbers, threads_for, versions
+from pgannex_server.tabular.outcome import (
+    Outcome,
+    Paced,
+    Report,
+    cores,
+    give_back,
+    json_numbers,
+    threads_for,
+    versions,
+)
 from pgannex_server.tabular.sampling import Split
 from pgannex_server.tabular.spec import TrainSpec
 from pgannex_server.tabular.targets import Target
 
 _OTHER_WAYS: Final = ("anomaly", "forecasting")
 _LABELS_TOLD: Final = 10_000
+_ROWS_KEPT: Final = onnx_export.ROWS
 _FITTED: Final = 0.9
 """How far a fit is when only metrics and the artifact are left."""
 
@@ -79,7 +89,13 @@ def fit(spec: TrainSpec, table: Table, report: Report) -> Outcome:
     paced.info(f"Metrics: {json.dumps({k: v for k, v in told.items() if k != 'search_results'})}")
     reason = _why_not(spec, estimator, data, scores)
     meta = metadata(spec, learnt, target, hyperparams)
-    body, also = store(spec, estimator, data.train, meta)
+    labels = _train_labels(estimator, data.train) if spec.row.labelled and spec.task == "clustering" else None
+    # The rows are not needed any more, but for some that a conversion is compared on.
+    some = data.train[:: -(-len(data.train) // _ROWS_KEPT)].copy()
+    del data
+    table.grid = None
+    table.series.clear()
+    body, also = store(spec, estimator, some, meta)
     result = {
         **summary(spec, table, learnt, split),
         "hyperparams": dict(hyperparams),
@@ -89,8 +105,8 @@ def fit(spec: TrainSpec, table: Table, report: Report) -> Outcome:
         "bytes": len(body),
         **also,
     }
-    if spec.row.labelled and spec.task == "clustering":
-        result["train_labels"] = _train_labels(estimator, data.train)
+    if labels is not None:
+        result["train_labels"] = labels
     return Outcome(body, result)
 
 
@@ -116,6 +132,7 @@ def prepare(
         table.grid.divide(split.test)
     weights = None if first is None else _class_values(target, first)[~split.test]
     learnt = learning.learn(spec, table, split, weights, cores(spec.limits))
+    give_back()
     report.info(_dataset(table, learnt, target, split))
     train, test = preprocessing.split_matrix(learnt.encoders, table, split, spec.row.numbers)
     y_train, y_test = target.rows(split)

@@ -62,9 +62,13 @@ def _wanted(test_size: float, nrows: int) -> int:
             f"test_size = {test_size:g} is too large. There are only {nrows} samples.",
             hint="test_size is a fraction up to 1, or a number of rows; rows to learn from must be left",
         )
-    if not wanted and nrows > 1:
-        return 1
-    return wanted
+    if nrows < 2:
+        raise WireError(
+            "bad_argument",
+            "there is only 1 row",
+            hint="one to learn from and one to measure it on are needed",
+        )
+    return max(1, wanted)
 
 
 def strata(label: Array, is_class: bool) -> Array:
