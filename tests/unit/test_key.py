@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pgannex_server import cli, config, key
 from pgannex_server.errors import ConfigError
+from pgannex_wire import WireError
 
 
 def configured(folder: Path, name: str = "one") -> tuple[Path, Path]:
@@ -56,7 +57,7 @@ def test_two_that_make_a_key_at_once_get_the_same(tmp_path: Path) -> None:
 
 def test_a_server_without_a_place_for_its_key_says_so_at_the_first_use(tmp_path: Path) -> None:
     signer = key.Signer(tmp_path / "no" / "such" / "artifact.key")
-    with pytest.raises(key.WireError, match="no key for artifacts: cannot make the key"):
+    with pytest.raises(WireError, match="no key for artifacts: cannot make the key"):
         signer.sign(b"body")
 
 

@@ -35,7 +35,7 @@ def with_input(message: Open, value: bytes | None) -> Open:
 
 
 def test_another_value_and_another_deadline_match() -> None:
-    cached = remember(BASE, payload(BASE), "input", CALLER)
+    cached = remember(BASE, payload(BASE), ("input",), CALLER)
     assert cached is not None
     for value in (b"", b"x", b"first", bytes(5000), b"\xff" * 100):
         other = replace(with_input(BASE, value), deadline_ms=7)
@@ -60,20 +60,20 @@ def test_another_value_and_another_deadline_match() -> None:
     ],
 )
 def test_anything_else_that_differs_does_not(other: Open) -> None:
-    cached = remember(BASE, payload(BASE), "input", CALLER)
+    cached = remember(BASE, payload(BASE), ("input",), CALLER)
     assert cached is not None
     assert cached.value_of(payload(other), SINGLE) is None
     assert cached.value_of(payload(BASE), SINGLE | 2) is None
 
 
 def test_there_is_nothing_to_remember_without_a_value_that_varies() -> None:
-    assert remember(BASE, payload(BASE), "", CALLER) is None
-    assert remember(with_input(BASE, None), payload(with_input(BASE, None)), "input", CALLER) is None
+    assert remember(BASE, payload(BASE), (), CALLER) is None
+    assert remember(with_input(BASE, None), payload(with_input(BASE, None)), ("input",), CALLER) is None
 
 
 def test_random_damage_never_matches_wrongly() -> None:
     rng = random.Random(5)
-    cached = remember(BASE, payload(BASE), "input", CALLER)
+    cached = remember(BASE, payload(BASE), ("input",), CALLER)
     assert cached is not None
     matched = 0
     for _ in range(20_000):
@@ -91,4 +91,4 @@ def test_random_damage_never_matches_wrongly() -> None:
 
 def test_a_large_request_is_not_kept() -> None:
     large = with_input(BASE, b"x" * 100_000)
-    assert remember(large, payload(large), "input", CALLER) is None
+    assert remember(large, payload(large), ("input",), CALLER) is None

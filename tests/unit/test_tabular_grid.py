@@ -7,7 +7,7 @@ import pytest
 from pgannex_server.tabular.grid import Grid
 
 
-def filled(nrows: int, width: int, dtype: str, batch: int) -> tuple[Grid, np.ndarray]:  # type: ignore[type-arg]
+def filled(nrows: int, width: int, dtype: str, batch: int) -> tuple[Grid, np.ndarray]:
     expected = np.arange(nrows * width, dtype=dtype).reshape(nrows, width)
     grid = Grid(width, dtype)
     for at in range(0, nrows, batch):
@@ -34,7 +34,7 @@ def test_rows_stay_while_it_grows(dtype: str) -> None:
     ],
     ids=["last", "first", "every fourth", "random", "half"],
 )
-def test_both_sides_keep_the_order_of_the_rows(test: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_both_sides_keep_the_order_of_the_rows(test: np.ndarray) -> None:
     grid, expected = filled(200_000, 7, "float32", 6000)
     grid.divide(test)
     np.testing.assert_array_equal(grid.train, expected[~test])
