@@ -10,7 +10,7 @@ steps are forecast one after the other, each from the ones before.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -26,6 +26,10 @@ Predict = Callable[[Array], Array]
 _SEASONS: Final = 8
 _MOST_DEFAULT_LAGS: Final = 14
 _SHORTEST_LEVEL: Final = 3
+_MOST_ROWS: Final = 1_000_000
+_LEAST_ROWS: Final = 100
+_NUMBERS: Final = 4_000_000
+"""Of all windows at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +93,34 @@ def rows_at(
 
 
 def design(series: Sequence[One], recipe: Recipe, clock: Clock) -> tuple[Array, Array]:
-    """(features, targets) of all steps that have a past worth the name."""
-    parts = [_design_one(one, at, recipe, clock) for at, one in enumerate(series)]
+    """(features, targets) of all steps that have a past worth the name; of very many the latest."""
+    most = max(_LEAST_ROWS, _MOST_ROWS // len(series))
+    parts = [part for at, one in enumerate(series) for part in _design_one(one, at, recipe, clock, most)]
     return np.concatenate([x for x, _y in parts]), np.concatenate([y for _x, y in parts])
 
 
-def _design_one(one: One, place: int, recipe: Recipe, clock: Clock) -> tuple[Array, Array]:
+def _design_one(
+    one: One, place: int, recipe: Recipe, clock: Clock, most: int
+) -> Iterator[tuple[Array, Array]]:
+    """In pieces, because a piece's windows are all in memory at once."""
     count = len(one.values)
-    first = min(recipe.level_window, count // 2)
     padded = np.concatenate((np.full(recipe.window, np.nan), one.values))
-    history = np.lib.stride_tricks.sliding_window_view(padded, recipe.window)[first:count]
-    scale = np.full(count - first, scale_of(one.values, recipe.season))
-    places = np.full(count - first, place)
-    x, level = rows_at(history, scale, places, one.times[first:], one.covariates[first:], recipe, clock)
-    return x, (one.values[first:] - level) / scale
+    windows = np.lib.stride_tricks.sliding_window_view(padded, recipe.window)
+    scale = scale_of(one.values, recipe.season)
+    piece = max(1, _NUMBERS // recipe.window)
+    for start in range(max(min(recipe.level_window, count // 2), count - most), count, piece):
+        rows = slice(start, min(start + piece, count))
+        size = rows.stop - rows.start
+        x, level = rows_at(
+            windows[rows],
+            np.full(size, scale),
+            np.full(size, place),
+            one.times[rows],
+            one.covariates[rows],
+            recipe,
+            clock,
+        )
+        yield x, (one.values[rows] - level) / scale
 
 
 @dataclass(slots=True)

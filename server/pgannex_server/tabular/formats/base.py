@@ -31,7 +31,7 @@ class Model:
 
     def predict(self, matrix: Matrix) -> Matrix:
         """One value per row, or one per row and target. Of a classifier its class."""
-        raise NotImplementedError
+        raise cannot("predict", self)
 
     def proba(self, matrix: Matrix) -> Matrix:
         """Rows × classes."""
