@@ -120,7 +120,7 @@ def settled(row: Algorithm, settings: Mapping[str, Any], spec: TrainSpec, thread
         if not any(name in found for name in ("verbosity", *known.get("verbosity", ()))):
             found["verbosity"] = -1
         if not any(name in found for name in ("deterministic", "force_row_wise", "force_col_wise")):
-            found |= {"deterministic": True, "force_row_wise": True}
+            found |= {"deterministic": True, "force_col_wise": True}
     elif row.name == "catboost":
         if not {"random_seed", "random_state"} & set(found):
             found["random_seed"] = spec.seed
