@@ -41,7 +41,7 @@ _DEV_NEEDS = (
     "openai", "hypothesis", "sentence-transformers", "setuptools", "redis",
 )  # fmt: skip
 _TABULAR_NEEDS = (
-    "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime", "skl2onnx", "onnxmltools", "skops", "numpy",
+    "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime", "onnx", "skops", "numpy",
 )  # fmt: skip
 _SERVER_NEEDS = ("fastapi", "uvicorn", "uvloop", "httptools", "httpx", "prometheus-client")
 

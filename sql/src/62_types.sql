@@ -20,7 +20,7 @@ CREATE TYPE pgml.algorithm AS ENUM (
     'linear_svm', 'lightgbm', 'transformers', 'affinity_propagation', 'birch', 'feature_agglomeration',
     'mini_batch_kmeans', 'mean_shift', 'optics', 'spectral', 'spectral_bi', 'spectral_co', 'catboost',
     'pca', 'agglomerative',
-    'isolation_forest', 'local_outlier_factor', 'one_class_svm', 'ets', 'sarimax'
+    'isolation_forest', 'local_outlier_factor', 'one_class_svm', 'ets'
 );
 COMMENT ON TYPE pgml.algorithm IS 'how a model is trained';
 
