@@ -11,6 +11,7 @@ logs got since it began. What a stack can do (restart, kill, count) is in testst
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from typing import Any
 import psycopg
 import pytest
 from teststack import Leg, TestStack, remove_leftovers
+
+# Threads of fits and encoders in this process sleep while they wait, as in the server's processes:
+# spinning beside the tests' own Postgres and servers makes them many times slower. Read by
+# OpenMP when its library is loaded, so it is set before any test is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 LEGS = (Leg(18), Leg(16), Leg(15), Leg(15, "multicorn"))
 _stacks: dict[Leg, TestStack | str] = {}
