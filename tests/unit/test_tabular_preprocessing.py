@@ -63,6 +63,14 @@ def test_statistics_of_many_values_agree_with_numpy() -> None:
     assert found.distinct == 10_001
 
 
+@pytest.mark.parametrize("kinds", [2, 30, 500, 5000, 10**9])
+def test_the_mode_is_the_most_frequent_and_of_these_the_smallest(kinds: int) -> None:
+    values = np.random.default_rng(kinds).integers(0, kinds, 3000).astype(np.float64)
+    found = statistics.of(values)
+    texts, counts = np.unique(values, return_counts=True)
+    assert (found.distinct, found.mode) == (len(texts), texts[counts.argmax()])
+
+
 @pytest.mark.parametrize("values", [np.empty(0), np.array([np.nan])])
 def test_statistics_of_nothing_are_zero(values: Array) -> None:
     found = statistics.of(values)

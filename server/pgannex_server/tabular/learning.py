@@ -71,6 +71,7 @@ class _Learner:
         nulls = series.nulls()
         if series.grid is not None:
             values = series.part_of(series.grid.train)
+            values = np.ascontiguousarray(values) if values.ndim == 1 else values
         else:
             values = series.values()[self._train]
         missing = missing_of(Cells(values, None if nulls is None else nulls[self._train]))

@@ -100,11 +100,18 @@ def of(values: Array, missing: int = 0, categories: Mapping[str, Category] | Non
 
 def _runs(ordered: Array) -> tuple[int, float]:
     """(how many distinct values, the most frequent and of these the smallest)."""
-    ends = np.flatnonzero(ordered[1:] != ordered[:-1])
-    if not len(ends):
-        return 1, float(ordered[0])
-    if len(ends) == len(ordered) - 1:
-        return len(ordered), float(ordered[0])
+    same = ordered[1:] == ordered[:-1]
+    repeated = int(np.count_nonzero(same))
+    distinct = len(ordered) - repeated
+    if repeated in (0, len(ordered) - 1):
+        return distinct, float(ordered[0])
+    if repeated < distinct:
+        # Few are repeated: a run of n equal values is one of n - 1 consecutive places.
+        places = np.flatnonzero(same)
+        starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+        at = int(np.diff(starts, append=len(places)).argmax())
+        return distinct, float(ordered[places[starts[at]]])
+    ends = np.flatnonzero(~same)
     lengths = np.diff(ends, prepend=-1, append=len(ordered) - 1)
     at = int(lengths.argmax())
     return len(ends) + 1, float(ordered[0] if at == 0 else ordered[ends[at - 1] + 1])
