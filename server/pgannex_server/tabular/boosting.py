@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -48,25 +48,39 @@ def more_names(row: Algorithm) -> tuple[str, ...]:
     if _is_xgboost(row):
         return _XGBOOST_MORE
     if row.name == "lightgbm":
-        aliases = importlib.import_module("lightgbm.basic")._ConfigAliases
-        known = aliases._get_all_param_aliases()
-        return (*known, *(alias for names in known.values() for alias in names))
+        return tuple(_lightgbm_names())
     if row.name == "catboost":
         return ("device",)
     return ()
+
+
+def _lightgbm_names() -> Mapping[str, list[str]]:
+    """LightGBM's parameters, each with its other names."""
+    names: Mapping[str, list[str]] = importlib.import_module(
+        "lightgbm.basic"
+    )._ConfigAliases._get_all_param_aliases()
+    return names
+
+
+def aliases_of(row: Algorithm, names: Collection[str]) -> set[str]:
+    """Other names that lightgbm has for these."""
+    if row.name != "lightgbm":
+        return set()
+    return {alias for main, others in _lightgbm_names().items() if main in names for alias in others}
 
 
 def without_aliases(row: Algorithm, names: list[str]) -> list[str]:
     """Names worth showing: of lightgbm's 300, one for each parameter."""
     if row.name != "lightgbm":
         return names
-    known = importlib.import_module("lightgbm.basic")._ConfigAliases._get_all_param_aliases()
-    aliases = {alias for main, others in known.items() for alias in others if alias != main}
+    aliases = {alias for main, others in _lightgbm_names().items() for alias in others if alias != main}
     return [name for name in names if name not in aliases]
 
 
 def translated(row: Algorithm, settings: dict[str, Any]) -> dict[str, Any]:
     """Old names and values in today's words. Raises engine_missing for a GPU that is not there."""
+    if row.name == "lightgbm":
+        settings = _of_lightgbm(settings)
     if _is_xgboost(row):
         settings = _of_xgboost(settings)
         if str(settings.get("device", "cpu")).partition(":")[0] in ("cuda", "gpu"):
@@ -76,6 +90,41 @@ def translated(row: Algorithm, settings: dict[str, Any]) -> dict[str, Any]:
     if row.name == "catboost" and settings.get("task_type") == "GPU":
         _need_gpu(row.name)
     return settings
+
+
+_LIGHTGBM_OWN: Final = {
+    "num_iterations": "n_estimators",
+    "num_threads": "n_jobs",
+    "seed": "random_state",
+    "boosting": "boosting_type",
+    "lambda_l1": "reg_alpha",
+    "lambda_l2": "reg_lambda",
+    "bagging_fraction": "subsample",
+    "bagging_freq": "subsample_freq",
+    "feature_fraction": "colsample_bytree",
+    "min_data_in_leaf": "min_child_samples",
+    "min_sum_hessian_in_leaf": "min_child_weight",
+    "min_gain_to_split": "min_split_gain",
+    "bin_construct_sample_cnt": "subsample_for_bin",
+}
+"""LightGBM's parameters that its class has under another name."""
+
+
+def _of_lightgbm(settings: dict[str, Any]) -> dict[str, Any]:
+    """Each parameter under one name: the class's own, else the main one. Raises where one comes twice."""
+    main_of = {alias: main for main, others in _lightgbm_names().items() for alias in others}
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        main = main_of.get(name, name)
+        own = _LIGHTGBM_OWN.get(main, main)
+        if own in found:
+            raise WireError(
+                "bad_argument",
+                f"`{name}` and another hyperparameter are the same: {own}",
+                hint="give one of them",
+            )
+        found[own] = value
+    return found
 
 
 def _of_xgboost(settings: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +163,7 @@ def settled(row: Algorithm, settings: Mapping[str, Any], spec: TrainSpec, thread
         found.setdefault("n_jobs", threads)
         found.setdefault("verbosity", 0)
     elif row.name == "lightgbm":
-        known = importlib.import_module("lightgbm.basic")._ConfigAliases._get_all_param_aliases()
+        known = _lightgbm_names()
         if not any(name in found for name in ("num_threads", *known.get("num_threads", ()))):
             found["n_jobs"] = threads
         if not any(name in found for name in ("verbosity", *known.get("verbosity", ()))):

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from pgannex_wire import WireError
 
-from pgannex_server.tabular import boosting
+from pgannex_server.tabular import boosting, permitted
 from pgannex_server.tabular.algorithms import Algorithm
 from pgannex_server.tabular.cells import Array
 from pgannex_server.tabular.outcome import Report
@@ -55,13 +55,18 @@ def check(spec: TrainSpec) -> None:
     class_of(spec.row, spec.task)
     for name in (*spec.hyperparams, *spec.search_params):
         _check_name(spec, name)
+    for given in (spec.hyperparams, spec.search_params):
+        for name, value in given.items():
+            permitted.check_value(spec.row, name, value)
     translated(spec, {**spec.hyperparams, **{name: values[0] for name, values in spec.search_params.items()}})
 
 
 def names_of(row: Algorithm, task: str) -> list[str]:
     """The hyperparameters that the algorithm takes."""
     own = arguments_of(class_of(row, task))
-    return sorted({*own, *row.renamed, *boosting.more_names(row)} - {"callbacks"})
+    known = permitted.of(row, {*own, *boosting.more_names(row)})
+    renamed = {name for name, own_name in row.renamed.items() if own_name in known}
+    return sorted({*known, *renamed, *boosting.aliases_of(row, known)})
 
 
 def arguments_of(made: type[Any]) -> frozenset[str]:
@@ -116,10 +121,13 @@ def create(spec: TrainSpec, hyperparams: Mapping[str, Any], classes: int = 0, th
     row = spec.row
     made = class_of(row, spec.task)
     settings = boosting.for_classes(row, translated(spec, hyperparams), classes)
+    permitted.check_names(row, settings)
     takes = arguments_of(made)
     if "random_state" in takes:
         settings.setdefault("random_state", spec.seed)
-    settings = boosting.settled(row, settings, spec, threads)
+    settings = permitted.bounded_threads(boosting.settled(row, settings, spec, threads), threads)
+    if row.format == "skops" and row.name not in _THREADED:
+        settings.pop("n_jobs", None)  # it would start processes, each with memory of its own
     if row.name in _THREADED and "n_jobs" in takes:
         settings.setdefault("n_jobs", threads)
     try:
