@@ -107,3 +107,13 @@ def test_the_lists_name_what_the_libraries_have(algorithm: str) -> None:
         left_out = estimators.arguments_of(estimators.class_of(row, task)) - permitted.listed(row)
         assert left_out <= {"memory", "callbacks", "estimator", "pooling_func", "is_data_valid",
                             "is_model_valid", "n_targets", "kwargs"}, left_out  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"hyperparams": {"n_estimators": -1}}, {"hyperparams": {"boost_rounds": 0}},
+     {"hyperparams": {}, "search": "grid", "search_params": {"n_estimators": [5, 0]}}],
+)  # fmt: skip
+def test_there_is_at_least_one_tree(given: dict[str, Any]) -> None:
+    with pytest.raises(WireError, match="is less than 1"):
+        estimators.check(spec("xgboost", **given))

@@ -31,6 +31,8 @@ Progress = Callable[[int, int], None]
 _THREADED: Final = frozenset({"random_forest", "extra_trees", "knn", "isolation_forest"})
 """Estimators of scikit-learn whose n_jobs is threads that compute."""
 
+_COUNTS: Final = frozenset({"n_estimators", "num_iterations", "iterations", "n_clusters", "n_neighbors"})
+
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -58,7 +60,18 @@ def check(spec: TrainSpec) -> None:
     for given in (spec.hyperparams, spec.search_params):
         for name, value in given.items():
             permitted.check_value(spec.row, name, value)
+            _check_count(spec, name, value if given is spec.search_params else [value])
     translated(spec, {**spec.hyperparams, **{name: values[0] for name, values in spec.search_params.items()}})
+
+
+def _check_count(spec: TrainSpec, name: str, values: Any) -> None:
+    """The libraries grow no tree at all for a count below 1, and stumble over it later."""
+    own = spec.row.renamed.get(name, name)
+    for value in values if isinstance(values, list | tuple) else [values]:
+        if own in _COUNTS and isinstance(value, int | float) and value < 1:
+            raise WireError(
+                "bad_argument", f"{name} = {value} is less than 1", hint="how many there shall be: 1 or more"
+            )
 
 
 def names_of(row: Algorithm, task: str) -> list[str]:
