@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pgannex_wire import WireError
 
@@ -32,6 +32,8 @@ _MEMORY_HINT = "the models may need more memory than there is: see [tabular] pre
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 _STEADY_S = 60.0
 """A process that lived this long starts the back-off anew."""
+_FREED_S = 2.0
+"""How long a process may go on with what nobody waits for any more before it is killed."""
 _BULK_JOBS = 3
 _UNSENT = 4 << 20
 _LINGER_S = 0.00015
@@ -48,6 +50,13 @@ class Task(Protocol):
     def answered(self, result: frames.Result) -> None: ...
 
     def lose(self, error: WireError) -> None: ...
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A task whose answer may come in parts; `answered` has the last one."""
+
+    def answered_partly(self, payload: bytes) -> None: ...
 
 
 class Source(Protocol):
@@ -90,6 +99,9 @@ class Predictor:
         self._late: deque[tuple[Task, bytes]] = deque()
         self._sources: deque[Source] = deque()
         self._bulk: set[int] = set()
+        self._dropped: dict[int, float] = {}
+        self._current = -1
+        self._freed = False
         self._heard = 0.0
         self._started = 0.0
         self._crashes = 0
@@ -143,6 +155,16 @@ class Predictor:
         if (loading or self.tasks) and now - self._heard > limit:
             what = "loading" if loading else "a prediction"
             self.kill(f"{what} took longer than {limit:g} s")
+        elif not loading and self._is_stuck(now):
+            self._freed = True
+            self.kill(f"it computed what nobody waited for any more for {_FREED_S:g} s")
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether it computes for nobody: a cancel that it has not read for long, and no task that
+        it may be busy with instead."""
+        if not self._dropped or now - next(iter(self._dropped.values())) <= _FREED_S:
+            return False
+        return not self.tasks or self._current in self._dropped
 
     def gone(self, error: WireError) -> None:
         """The process has ended: who waits for it hears, what it held is loaded again when wanted."""
@@ -152,6 +174,8 @@ class Predictor:
         tasks, self.tasks = self.tasks, {}
         late, self._late = self._late, deque()
         self._bulk.clear()
+        self._dropped.clear()
+        self._current = -1
         for task in (*tasks.values(), *(task for task, _data in late)):
             task.lose(error)
         models, self.models = self.models, {}
@@ -161,8 +185,11 @@ class Predictor:
     def _restart_later(self) -> None:
         if time.monotonic() - self._started > _STEADY_S:
             self._crashes = 0
-        delay = _BACKOFF_S[min(self._crashes, len(_BACKOFF_S) - 1)]
-        self._crashes += 1
+        delay = 0.0
+        if not self._freed:
+            delay = _BACKOFF_S[min(self._crashes, len(_BACKOFF_S) - 1)]
+            self._crashes += 1
+        self._freed = False
         self.restarts += 1
         self.state = "restarting"
         self._retry = self.loop.call_later(delay, self.start)
@@ -178,9 +205,8 @@ class Predictor:
 
     def load(self, model: Served, data: bytes) -> None:
         """Send a model; `model` hears `loaded` or `refused`."""
+        self._wake(any(m.state == "loading" for m in self.models.values() if m is not model))
         self.models[model.raw] = model
-        if not self.tasks:
-            self._heard = time.monotonic()
         if self._process is not None:
             self._process.send(frames.pack_load(model.raw, data))
 
@@ -202,13 +228,18 @@ class Predictor:
         if process is None:
             task.lose(WireError("worker_died", "the predictor process is restarting", hint="try again"))
             return
-        if not tasks:
-            self._heard = time.monotonic()
+        self._wake(bool(tasks))
         if self._late or process.unsent > _UNSENT:
             self._late.append((task, data))
             return
         tasks[task.number] = task
         process.send(data)
+
+    def _wake(self, is_busy: bool) -> None:
+        """Something is sent: an idle process has from now on to answer. One that has not read a
+        cancel yet is not idle, however often those who wait for it give up."""
+        if not (is_busy or self.tasks or self._dropped):
+            self._heard = time.monotonic()
 
     def linger(self) -> None:
         """Wait a moment for the answer to the only task, if answers are quick."""
@@ -218,6 +249,7 @@ class Predictor:
     def drop(self, task: Task) -> None:
         """Nobody waits for it any more."""
         if self.tasks.pop(task.number, None) is not None and self._process is not None:
+            self._dropped[task.number] = time.monotonic()
             self._process.send(frames.pack_cancel(task.number))
             self._settle(task.number)
         elif self._late:
@@ -272,6 +304,14 @@ class Predictor:
             if task is not None:
                 task.lose(frames.error_after_number(payload))
                 self._settle(number)
+        elif type_ == frames.BEAT:
+            self._current = frames.number_of(payload)
+        elif type_ == frames.DROPPED:
+            self._dropped.pop(frames.number_of(payload), None)
+        elif type_ == frames.PART:
+            task = self.tasks.get(frames.number_of(payload))
+            if isinstance(task, InParts):
+                task.answered_partly(frames.part_of(payload))
         elif type_ in (frames.LOADED, frames.LOAD_FAILED):
             hash, body = frames.unpack_about(payload)
             model = self.models.get(hash)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -13,19 +13,36 @@ from pgannex_wire import WireError
 
 Arguments = Mapping[str, Any]
 
+_MOST_PAIRS = 1_000_000
+_MOST_CLASSES = 1000
+"""Of a table of all pairs of them."""
 
-def answer(name: str, arguments: Arguments, predictor: Any = None) -> Any:
-    """What `name` gives, as something that JSON can say."""
+
+def steps(name: str, arguments: Arguments, predictor: Any = None) -> Iterator[Any]:
+    """What `name` gives, as something that JSON can say, perhaps in several parts.
+
+    Where None comes nothing is wrong: it is a moment in which other work may go first.
+    """
     if name == "forecast":
-        return _forecast(predictor, arguments)
-    return _QUESTIONS[name](arguments)
+        yield from _forecast(predictor, arguments)
+    elif name == "metrics":
+        yield from _metrics(arguments)
+    else:
+        yield _QUESTIONS[name](arguments)
 
 
 # -- metrics -----------------------------------------------------------------------------------
 
 
-def _metrics(arguments: Arguments) -> Any:
+def _metrics(arguments: Arguments) -> Iterator[Any]:
     kind = arguments["kind"]
+    most = max(len(arguments["ground_truth"]), len(arguments["y_hat"]))
+    if most > _MOST_PAIRS:
+        raise WireError(
+            "bad_argument",
+            f"{most} elements are too many for one measure",
+            hint=f"give {_MOST_PAIRS} pairs at most, such as a sample",
+        )
     truth = np.array([float(v) for v in arguments["ground_truth"]], dtype=np.float64)
     found = np.array([float(v) for v in arguments["y_hat"]], dtype=np.float64)
     if len(truth) != len(found):
@@ -39,20 +56,20 @@ def _metrics(arguments: Arguments) -> Any:
     metric = METRICS.get(kind)
     if metric is None:
         raise WireError("bad_argument", f'kind = "{kind}" is unknown', hint=f"known: {', '.join(METRICS)}")
-    return metric(truth, found, arguments.get("num_classes"))
+    yield from metric(truth, found, arguments.get("num_classes"))
 
 
-def _r2(truth: Any, found: Any, _classes: int | None) -> float:
+def _r2(truth: Any, found: Any, _classes: int | None) -> Iterator[Any]:
     from sklearn.metrics import r2_score
 
-    return float(r2_score(truth, found))
+    yield float(r2_score(truth, found))
 
 
-def _regression(truth: Any, found: Any, classes: int | None) -> dict[str, float]:
-    from sklearn.metrics import mean_absolute_error, mean_squared_error
+def _regression(truth: Any, found: Any, _classes: int | None) -> Iterator[Any]:
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-    return {
-        "r2": _r2(truth, found, classes),
+    yield {
+        "r2": float(r2_score(truth, found)),
         "mse": float(mean_squared_error(truth, found)),
         "mae": float(mean_absolute_error(truth, found)),
     }
@@ -69,37 +86,51 @@ def _scored(metric: Callable[..., Any], truth: Any, found: Any) -> float:
     return float(metric(truth, found, average=average, zero_division=0, **named))
 
 
-def _f1(truth: Any, found: Any, _classes: int | None) -> float:
+def _f1(truth: Any, found: Any, _classes: int | None) -> Iterator[Any]:
     from sklearn.metrics import f1_score
 
-    return _scored(f1_score, truth, found)
+    yield _scored(f1_score, truth, found)
 
 
-def _classification(truth: Any, found: Any, classes: int | None) -> dict[str, float]:
+def _classification(truth: Any, found: Any, classes: int | None) -> Iterator[Any]:
     from sklearn import metrics
 
-    answer = {
-        "f1": _f1(truth, found, classes),
-        "f1_micro": float(metrics.f1_score(truth, found, average="micro", zero_division=0)),
-        "precision": _scored(metrics.precision_score, truth, found),
-        "recall": _scored(metrics.recall_score, truth, found),
-        "accuracy": float(metrics.accuracy_score(truth, found)),
-        "mcc": float(metrics.matthews_corrcoef(truth, found)),
+    _check_classes(len(np.union1d(truth, found)))
+    answer = {}
+    measures: dict[str, Callable[[], Any]] = {
+        "f1": lambda: _scored(metrics.f1_score, truth, found),
+        "f1_micro": lambda: metrics.f1_score(truth, found, average="micro", zero_division=0),
+        "precision": lambda: _scored(metrics.precision_score, truth, found),
+        "recall": lambda: _scored(metrics.recall_score, truth, found),
+        "accuracy": lambda: metrics.accuracy_score(truth, found),
+        "mcc": lambda: metrics.matthews_corrcoef(truth, found),
     }
     if classes == 2 and len(np.unique(truth)) == 2:
-        answer["roc_auc"] = float(metrics.roc_auc_score(truth, found))
-    return answer
+        measures["roc_auc"] = lambda: metrics.roc_auc_score(truth, found)
+    for name, measure in measures.items():
+        yield None
+        answer[name] = float(measure())
+    yield answer
 
 
-def _confusion(truth: Any, found: Any, classes: int | None) -> list[list[int]]:
+def _confusion(truth: Any, found: Any, classes: int | None) -> Iterator[Any]:
     from sklearn.metrics import confusion_matrix
 
+    _check_classes(len(np.union1d(truth, found)) if classes is None else classes)
     labels = None if classes is None else list(range(classes))
-    matrix: list[list[int]] = confusion_matrix(truth, found, labels=labels).tolist()
-    return matrix
+    yield confusion_matrix(truth, found, labels=labels).tolist()
 
 
-METRICS: dict[str, Callable[[Any, Any, int | None], Any]] = {
+def _check_classes(count: int) -> None:
+    if count > _MOST_CLASSES:
+        raise WireError(
+            "bad_argument",
+            f"{count} classes are too many",
+            hint=f"{_MOST_CLASSES} at most; for numbers there is pgml.regression_metrics",
+        )
+
+
+METRICS: dict[str, Callable[[Any, Any, int | None], Iterator[Any]]] = {
     "r2_score": _r2,
     "regression_metrics": _regression,
     "f1_score": _f1,
@@ -183,13 +214,13 @@ def _has(name: str) -> bool:
 # -- forecasts --------------------------------------------------------------------------------
 
 
-def _forecast(predictor: Any, arguments: Arguments) -> list[dict[str, Any]]:
+def _forecast(predictor: Any, arguments: Arguments) -> Iterator[Any]:
     if predictor is None or not hasattr(predictor, "forecast"):
         raise WireError(
             "bad_argument", "the model does not forecast", hint="train one with task => 'forecasting'"
         )
-    rows: list[dict[str, Any]] = predictor.forecast(arguments.get("horizon"), arguments.get("row") or None)
-    return rows
+    for rows in predictor.steps(arguments.get("horizon"), arguments.get("row") or None):
+        yield rows or None
 
 
-_QUESTIONS: dict[str, Callable[[Arguments], Any]] = {"metrics": _metrics, "environment": _environment}
+_QUESTIONS: dict[str, Callable[[Arguments], Any]] = {"environment": _environment}

@@ -10,7 +10,7 @@ steps are forecast one after the other, each from the ones before.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -141,12 +141,31 @@ def go_on(
     tails: Sequence[Tail], predict: Predict, covariates: Array, recipe: Recipe, clock: Clock, dtype: str
 ) -> Array:
     """Series × steps; `covariates` are series × steps × covariates."""
+    steps = step_by_step(tails, 0, predict, covariates, recipe, clock, dtype)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Array = end.value
+            return found
+
+
+def step_by_step(
+    tails: Sequence[Tail],
+    first: int,
+    predict: Predict,
+    covariates: Array,
+    recipe: Recipe,
+    clock: Clock,
+    dtype: str,
+) -> Generator[None, None, Array]:
+    """The same, with a stop after every step. `first`: how many series of the model are before these."""
     steps, window = covariates.shape[1], recipe.window
     values = np.full((len(tails), window + steps), np.nan)
     for at, tail in enumerate(tails):
         values[at, window - len(tail.values) : window] = tail.values
     scale = np.array([tail.scale for tail in tails])
-    places = np.arange(len(tails))
+    places = np.arange(first, first + len(tails))
     for step in range(steps):
         times = np.array([clock.time_of(tail.last, step + 1) for tail in tails], dtype=np.int64)
         x, level = rows_at(
@@ -154,4 +173,5 @@ def go_on(
         )
         found = predict(np.ascontiguousarray(x, dtype=dtype))
         values[:, window + step] = level + np.asarray(found, dtype=np.float64) * scale
+        yield
     return values[:, window:]

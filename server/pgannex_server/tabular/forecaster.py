@@ -3,13 +3,14 @@
 Which question it answers: what the next steps of each series are. It runs in predictor
 processes, loaded by predictor.py. The future values of covariates come with the call, as JSON:
 an array of objects that have the time (and the series) and the covariates, or one object with
-an array of values per covariate, the same for every series.
+an array of values per covariate, the same for every series. A forecast is made in short steps, so
+that a predictor can do something else between them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -23,7 +24,16 @@ from pgannex_server.tabular.forecast_lags import Recipe, Tail
 
 Array = NDArray[Any]
 
-_MOST_ROWS: Final = 1_000_000
+_MOST_STEPS: Final = 10_000
+_MOST_ROWS: Final = 100_000
+_MOST_TRAINED_ROWS: Final = 1_000_000
+"""Of a horizon no longer than the one that was trained for."""
+_PART: Final = 1000
+"""Rows of an answer that leave together."""
+_SERIES: Final = 1024
+_NUMBERS: Final = 500_000
+"""Of the windows of the series that are forecast side by side."""
+_LOOK_UP: Final = 500
 
 
 class Forecaster:
@@ -62,33 +72,71 @@ class Forecaster:
 
     def forecast(self, horizon: int | None = None, covariates: str | None = None) -> list[dict[str, Any]]:
         """A row per series and step: series, step, at, prediction, lower, upper."""
+        return [row for rows in self.steps(horizon, covariates) for row in rows]
+
+    def steps(
+        self, horizon: int | None = None, covariates: str | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The same rows in parts, which are empty where something else may go first."""
         steps = self.horizon if horizon is None else int(horizon)
-        if steps < 1 or steps * len(self._tails) > _MOST_ROWS:
+        self._check(steps)
+        future = yield from self._future(steps, covariates)
+        widths = self._reach(steps)
+        rows: list[dict[str, Any]] = []
+        side_by_side = (
+            _SERIES if self._recipe is None else max(1, min(_SERIES, _NUMBERS // self._recipe.window))
+        )
+        for start in range(0, len(self._tails), side_by_side):
+            tails = self._tails[start : start + side_by_side]
+            found = yield from self._values(start, tails, future[start : start + side_by_side])
+            for tail, values in zip(tails, found.tolist(), strict=True):
+                for step, value in enumerate(values):
+                    rows.append(
+                        {
+                            "series": tail.name,
+                            "step": step + 1,
+                            "at": self.clock.text_of(self.clock.time_of(tail.last, step + 1)),
+                            "prediction": value,
+                            "lower": value - widths[step] * tail.scale,
+                            "upper": value + widths[step] * tail.scale,
+                        }
+                    )
+                    if len(rows) == _PART:
+                        yield rows
+                        rows = []
+        yield rows
+
+    def _check(self, steps: int) -> None:
+        series = len(self._tails)
+        most = _MOST_TRAINED_ROWS if steps <= self.horizon else _MOST_ROWS
+        if not 1 <= steps <= _MOST_STEPS or steps * series > most:
+            limit = max(
+                min(_MOST_STEPS, _MOST_ROWS // series), min(self.horizon, _MOST_TRAINED_ROWS // series)
+            )
             raise WireError(
                 "bad_argument",
-                f"horizon = {steps} for {len(self._tails)} series",
-                hint=f"at least 1, and {_MOST_ROWS} rows at most",
+                f"horizon = {steps} for {series} series",
+                hint=f"give 1 to {max(1, limit)} steps",
             )
-        future = self._future(steps, covariates)
+
+    def _values(self, start: int, tails: Sequence[Tail], future: Array) -> Generator[Any, None, Array]:
+        """Series × steps of some series, with empty parts in between."""
         if self._recipe is None:
-            found = np.stack([one.go_on(steps) for one in self._smoothed])
-        else:
-            found = forecast_lags.go_on(
-                self._tails, self._model.predict, future, self._recipe, self.clock, self._numbers
-            )
-        widths = self._reach(steps)
-        return [
-            {
-                "series": tail.name,
-                "step": step + 1,
-                "at": self.clock.text_of(self.clock.time_of(tail.last, step + 1)),
-                "prediction": value,
-                "lower": value - widths[step] * tail.scale,
-                "upper": value + widths[step] * tail.scale,
-            }
-            for tail, values in zip(self._tails, found.tolist(), strict=True)
-            for step, value in enumerate(values)
-        ]
+            found = []
+            for one in self._smoothed[start : start + len(tails)]:
+                found.append(one.go_on(future.shape[1]))
+                yield []
+            return np.stack(found)
+        going = forecast_lags.step_by_step(
+            tails, start, self._model.predict, future, self._recipe, self.clock, self._numbers
+        )
+        while True:
+            try:
+                next(going)
+            except StopIteration as end:
+                values: Array = end.value
+                return values
+            yield []
 
     def _reach(self, steps: int) -> list[float]:
         """Widths; beyond what was tested they grow as a random walk's do."""
@@ -99,7 +147,7 @@ class Forecaster:
 
     # -- covariates ---------------------------------------------------------------------------------
 
-    def _future(self, steps: int, text: str | None) -> Array:
+    def _future(self, steps: int, text: str | None) -> Generator[Any, None, Array]:
         out = np.full((len(self._tails), steps, len(self.covariates)), np.nan)
         if not self.covariates:
             return out
@@ -108,7 +156,7 @@ class Forecaster:
             for at, name in enumerate(self.covariates):
                 out[:, :, at] = [self._number(at, value) for value in self._values_of(given, name, steps)]
         else:
-            self._place(given, steps, out)
+            yield from self._place(given, steps, out)
         return out
 
     def _given(self, steps: int, text: str | None) -> Any:
@@ -136,15 +184,18 @@ class Forecaster:
             raise WireError("bad_argument", f"{name} has {there} values, {steps} steps are asked for")
         return values[:steps]
 
-    def _place(self, rows: Sequence[Any], steps: int, out: Array) -> None:
-        times = {
-            (at, self.clock.time_of(tail.last, step + 1)): (at, step)
-            for at, tail in enumerate(self._tails)
-            for step in range(steps)
-        }
+    def _place(self, rows: Sequence[Any], steps: int, out: Array) -> Generator[Any, None, None]:
+        times = {}
+        for at, tail in enumerate(self._tails):
+            for step in range(steps):
+                times[at, self.clock.time_of(tail.last, step + 1)] = (at, step)
+                if len(times) % _LOOK_UP == 0:
+                    yield []
         names = {tail.name: at for at, tail in enumerate(self._tails)}
         there = np.zeros(out.shape[:2], dtype=bool)
-        for row in rows:
+        for number, row in enumerate(rows):
+            if number % _LOOK_UP == 0:
+                yield []
             if not isinstance(row, Mapping) or self.time_column not in row:
                 raise WireError("bad_argument", f"a row of covariates has no {self.time_column}")
             name = None if self.series_key is None else str(row.get(self.series_key))

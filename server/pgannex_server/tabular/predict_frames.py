@@ -25,6 +25,8 @@ from pgannex_server.workers.framing import HEADER, frame
 LOAD, UNLOAD, JOB, CALL, CANCEL, STOP = 0x20, 0x21, 0x22, 0x23, 0x24, 0x25
 # From the predictor.
 UP, REFUSED, LOADED, LOAD_FAILED, RESULT, FAILED, BEAT = 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6
+PART, DROPPED = 0xA7, 0xA8
+# A BEAT has the number of what is being computed, DROPPED that of a CANCEL that was read.
 
 # What the value of a job is.
 FEATURES, FEATURES_TEXT, ROW, BLOCK = range(4)
@@ -100,6 +102,24 @@ def unpack_call(payload: bytes) -> tuple[int, str, dict[str, Any], bytes]:
 
 def pack_cancel(number: int) -> bytes:
     return frame(CANCEL, _ID.pack(number))
+
+
+def pack_beat(number: int) -> bytes:
+    return frame(BEAT, _ID.pack(number))
+
+
+def pack_dropped(number: int) -> bytes:
+    return frame(DROPPED, _ID.pack(number))
+
+
+def pack_part(number: int, payload: bytes) -> bytes:
+    """A part of a call's answer; the last one is its RESULT."""
+    return frame(PART, _ID.pack(number) + payload)
+
+
+def part_of(payload: bytes) -> bytes:
+    """What a PART holds."""
+    return payload[_ID.size :]
 
 
 def number_of(payload: bytes) -> int:

@@ -64,6 +64,8 @@ class Loaded:
 class Work:
     """A job that has been understood. `together`: it may share a matrix with others."""
 
+    is_question = False
+
     __slots__ = ("at", "bad", "cancelled", "compute_ns", "count", "index", "kind", "matrix", "model", "needs",
                  "nrows", "number", "passed", "pieces", "plan", "together")  # fmt: skip
 
@@ -88,6 +90,40 @@ class Work:
     def take(self, matrix: Matrix) -> None:
         self.matrix = matrix
         self.count = len(matrix)
+
+
+class Question:
+    """A call under way. Its answer is made step by step; a large one leaves in parts."""
+
+    __slots__ = ("_held", "_steps", "cancelled", "compute_ns", "number")
+
+    is_question = True
+
+    def __init__(self, number: int, steps: Iterator[Any]) -> None:
+        self.number = number
+        self.cancelled = False
+        self.compute_ns = 0
+        self._steps = steps
+        self._held: bytes | None = None
+
+    def advance(self) -> Iterator[bytes]:
+        """Go on: a PART frame, or b"" where there is none after a step."""
+        while True:
+            began = time.perf_counter_ns()
+            try:
+                found = next(self._steps)
+            except StopIteration:
+                return
+            finally:
+                self.compute_ns += time.perf_counter_ns() - began
+            before = None
+            if found is not None:
+                before, self._held = self._held, json.dumps(found).encode()
+            yield b"" if before is None else frames.pack_part(self.number, before)
+
+    def result(self) -> bytes:
+        """The RESULT frame, with the last part."""
+        return frames.pack_result(self.number, 0, self.compute_ns, self._held or b"null")
 
 
 class Predicting:
@@ -117,10 +153,10 @@ class Predicting:
     def unload(self, hash: bytes) -> None:
         self.models.pop(hash, None)
 
-    def call(self, name: str, arguments: dict[str, Any], hash: bytes) -> bytes:
-        """Answer a question that is no prediction, as JSON."""
+    def ask(self, number: int, name: str, arguments: dict[str, Any], hash: bytes) -> Question:
+        """A question that is no prediction."""
         model = self._model(hash) if hash else None
-        return json.dumps(calls.answer(name, arguments, model and model.predictor)).encode()
+        return Question(number, calls.steps(name, arguments, model and model.predictor))
 
     def _model(self, hash: bytes) -> Loaded:
         model = self.models.get(hash)

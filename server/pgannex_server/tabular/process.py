@@ -2,9 +2,10 @@
 
 One process, one thread, many models: it reads frames (predict_frames.py), keeps the models
 that the server sent, and answers jobs. What waits is read before anything is computed, so that
-interactive jobs of one model are computed together, and bulk ones in slices of about 20 ms
-between which interactive jobs go first. The server decides what is loaded and what goes; what
-this process cannot survive (a crash, a hang, no memory) the server notices.
+interactive jobs of one model are computed together, and large ones, questions and bulk in slices
+of about 20 ms between which small jobs go first. The server decides what is loaded and what
+goes; what this process cannot survive (a crash, a hang, no memory) the server notices: it hears
+which long job is being computed, and of every cancel that was read.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Loop:
         self._bulk: deque[Any] = deque()
         self._waiting: dict[int, Any] = {}
         self._beat = time.monotonic()
+        self._told = -1
 
     def run(self) -> None:
         """Until STOP or the end of the socket."""
@@ -92,11 +94,13 @@ class Loop:
         elif type_ == frames.LOAD:
             self._load(payload[: frames.HASH_SIZE], payload[frames.HASH_SIZE :])
         elif type_ == frames.CALL:
-            self._call(payload)
+            self._ask(payload)
         elif type_ == frames.CANCEL:
-            work = self._waiting.pop(frames.number_of(payload), None)
+            number = frames.number_of(payload)
+            work = self._waiting.pop(number, None)
             if work is not None:
                 work.cancelled = True
+            self._conn.write(frames.pack_dropped(number))
         elif type_ == frames.UNLOAD:
             self._engine.unload(payload)
         return type_ != frames.STOP
@@ -115,15 +119,15 @@ class Loop:
         info["load_seconds"] = time.monotonic() - began
         self._conn.write(frames.pack_about(frames.LOADED, hash, info))
 
-    def _call(self, payload: bytes) -> None:
+    def _ask(self, payload: bytes) -> None:
         number, name, arguments, hash = frames.unpack_call(payload)
-        began = time.perf_counter_ns()
         try:
-            answer = self._engine.call(name, arguments, hash)
+            work = self._engine.ask(number, name, arguments, hash)
         except Exception as err:  # noqa: BLE001 - as in _load
             self._conn.write(frames.pack_failed(number, frames.as_wire(err)))
             return
-        self._conn.write(frames.pack_result(number, 0, time.perf_counter_ns() - began, answer))
+        self._waiting[number] = work
+        self._large.append(work)
 
     # -- jobs ---------------------------------------------------------------------------------
 
@@ -148,8 +152,11 @@ class Loop:
         group = [first]
         if small and not first.cancelled:
             rest: deque[Any] = deque()
+            rows = first.count
             for work in small:
                 joins = work.model is first.model and work.needs == first.needs and len(group) < _TOGETHER
+                joins = joins and rows + work.count <= _LARGE
+                rows += work.count if joins else 0
                 (group if joins else rest).append(work)
             self._small = rest
         group = [work for work in group if not work.cancelled]
@@ -167,15 +174,44 @@ class Loop:
         return [outcome for work in group for outcome in self._outcomes([work])]
 
     def _advance(self, lane: deque[Any]) -> None:
-        """One slice of the oldest job of a lane."""
+        """One slice of the first job of a lane; of large ones the next is another's."""
         work = lane[0]
         if work.cancelled:
             lane.popleft()
             return
+        self._tell(work.number)
+        outcome = self._slice_of_question(work) if work.is_question else self._slice_of_rows(work)
+        if outcome:
+            lane.popleft()
+            self._waiting.pop(work.number, None)
+            self._conn.write(outcome)
+        elif lane is self._large:
+            lane.rotate(-1)
+
+    def _tell(self, number: int) -> None:
+        """Say which job is computed now, if it is another one or nothing was said for long."""
+        now = time.monotonic()
+        if number != self._told or now - self._beat > _BEAT_S:
+            self._told, self._beat = number, now
+            self._conn.write(frames.pack_beat(number))
+
+    def _slice_of_question(self, work: Any) -> bytes:
+        until = time.perf_counter() + _SLICE_S
+        try:
+            for part in work.advance():
+                if part:
+                    self._conn.write(part)
+                if time.perf_counter() >= until:
+                    return b""
+            return bytes(work.result())
+        except Exception as err:  # noqa: BLE001 - as in _load
+            return frames.pack_failed(work.number, frames.as_wire(err))
+
+    def _slice_of_rows(self, work: Any) -> bytes:
         model = work.model
         began = time.perf_counter()
         try:
-            outcome = self._engine.advance(work, model.slice)
+            outcome: bytes = self._engine.advance(work, model.slice)
         except Exception as err:  # noqa: BLE001 - as in _load
             outcome = frames.pack_failed(work.number, frames.as_wire(err))
         took = time.perf_counter() - began
@@ -184,13 +220,7 @@ class Loop:
             model.slice *= 2
         elif took > 2 * _SLICE_S:
             model.slice = max(1, model.slice // 2)
-        if outcome:
-            lane.popleft()
-            self._waiting.pop(work.number, None)
-            self._conn.write(outcome)
-        elif time.monotonic() - self._beat > _BEAT_S:
-            self._conn.write(frame(frames.BEAT, b""))
-            self._beat = time.monotonic()
+        return outcome
 
 
 def _resident() -> int:

@@ -1,4 +1,7 @@
-"""The verb forecast: the next steps of each series that a model was trained on."""
+"""The verb forecast: the next steps of each series that a model was trained on.
+
+A long forecast comes from its predictor in parts, and leaves in the same.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pgannex_wire import WireError
-from pgannex_wire.message import TEXT_FORMAT
+from pgannex_wire.message import TEXT_FORMAT, End
 from pgannex_wire.values import decode_value
 
 from pgannex_server.predictors.process import Predictor
@@ -14,7 +17,6 @@ from pgannex_server.request import Request, Sink
 from pgannex_server.tabular.predict_frames import Result
 from pgannex_server.verbs.artifact_request import ArtifactRequest
 from pgannex_server.verbs.predict_plan import args_by_name, required, text_of
-from pgannex_server.verbs.question import give
 from pgannex_server.verbs.table import Row, block_of
 
 if TYPE_CHECKING:
@@ -54,9 +56,17 @@ class Forecast(ArtifactRequest):
     def answered(self, result: Result) -> None:
         if self.closed:
             return
-        found = json.loads(result.payload)
-        rows: list[Row] = [{name: row.get(name) for name in NAMES} for row in found]
-        give(self, rows, NAMES, self.served.name)
+        self._send(result.payload, True)
+        self.end(End(rows=self.rows_out, model=self.served.name))
+
+    def answered_partly(self, payload: bytes) -> None:
+        if not self.closed:
+            self._send(payload, False)
+
+    def _send(self, payload: bytes, last: bool) -> None:
+        rows: list[Row] = [{name: row.get(name) for name in NAMES} for row in json.loads(payload)]
+        self.rows_out += len(rows)
+        self.sink.rows(0, block_of(self.request, rows, NAMES), last)
 
     def lose(self, error: WireError) -> None:
         self.fail(error)
