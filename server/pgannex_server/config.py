@@ -121,9 +121,15 @@ class TabularConfig:
     fit_queue: int = _opt(16, "fits that may wait for their turn; one more is refused as overloaded")
     fit_memory: int = _opt(0, "memory that one fit may take; 0: half of the machine's")
     fit_threads: int = _opt(0, "threads of one fit; 0: the processors divided by `fits`")
+    fit_time_s: float = _opt(
+        0.0, "seconds that one fit may take, from its turn on, before it is ended with an error; 0: no limit"
+    )
     job_keep_s: float = _opt(604_800.0, "how long a finished background job is kept")
     job_bytes: int = _opt(
         8 << 30, "artifacts of finished background jobs: when they take more, none is started"
+    )
+    job_spool_bytes: int = _opt(
+        8 << 30, "rows, in files of state_dir, of background jobs that wait for their turn"
     )
 
 

@@ -87,8 +87,8 @@ CREATE FOREIGN TABLE pgml.stat_activity (
     deadline_at timestamptz
 ) SERVER pgannex OPTIONS (verb 'stat_activity', authorize 'pgml.authorize');
 COMMENT ON FOREIGN TABLE pgml.stat_activity IS
-    'one row per running request: those of the own role, or all for pgml_admin and pg_read_all_stats';
-COMMENT ON COLUMN pgml.stat_activity.pid IS 'process id of the Postgres backend, or of the HTTP client';
+    'one row per running request and per background training: those of the own role, or all for pgml_admin and pg_read_all_stats';
+COMMENT ON COLUMN pgml.stat_activity.pid IS 'process id of the Postgres backend, or of the HTTP client; NULL for a background training';
 COMMENT ON COLUMN pgml.stat_activity.role IS 'who asks';
 COMMENT ON COLUMN pgml.stat_activity.database IS 'from which database';
 COMMENT ON COLUMN pgml.stat_activity.application_name IS 'the client''s name';
@@ -96,8 +96,8 @@ COMMENT ON COLUMN pgml.stat_activity.client IS 'kind and version of the client';
 COMMENT ON COLUMN pgml.stat_activity.door IS 'frames or http';
 COMMENT ON COLUMN pgml.stat_activity.verb IS 'what is asked';
 COMMENT ON COLUMN pgml.stat_activity.model IS 'of which model';
-COMMENT ON COLUMN pgml.stat_activity.lane IS 'interactive or bulk';
-COMMENT ON COLUMN pgml.stat_activity.state IS 'queued, running, waiting for input, waiting for client, …';
+COMMENT ON COLUMN pgml.stat_activity.lane IS 'interactive, bulk or background';
+COMMENT ON COLUMN pgml.stat_activity.state IS 'queued, running, fitting, waiting, waiting for input, waiting for client, …';
 COMMENT ON COLUMN pgml.stat_activity.ahead IS 'requests before it in the queue';
 COMMENT ON COLUMN pgml.stat_activity.rows_in IS 'rows received';
 COMMENT ON COLUMN pgml.stat_activity.rows IS 'rows done';

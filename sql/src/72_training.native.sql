@@ -57,7 +57,7 @@ COMMENT ON COLUMN pgml.stat_jobs.database IS 'from which database';
 COMMENT ON COLUMN pgml.stat_jobs.project IS 'the project that it trains for';
 COMMENT ON COLUMN pgml.stat_jobs.algorithm IS 'what it fits';
 COMMENT ON COLUMN pgml.stat_jobs.state IS
-    'running, done, failed, cancelled, collected, or lost: the server restarted meanwhile';
+    'waiting, running, done, failed, cancelled, collected, or lost: the server restarted meanwhile';
 COMMENT ON COLUMN pgml.stat_jobs.progress IS 'how much of it is done, from 0 to 1; NULL where nobody knows';
 COMMENT ON COLUMN pgml.stat_jobs.message IS 'what it does, or the last that it said';
 COMMENT ON COLUMN pgml.stat_jobs.rows IS 'rows that it was given';

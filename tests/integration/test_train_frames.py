@@ -186,13 +186,33 @@ def test_a_fit_that_needs_too_much_memory_says_so(server: FramesServer) -> None:
         (spec_of(SMALL, columns=[]), "bad_argument"),
         (spec_of(SMALL, columns=list(reversed(SMALL.described()))), "bad_argument"),
         (spec_of(SMALL, columns=SMALL.described()[1:]), "bad_argument"),
+        (spec_of(SMALL, columns=[{**c, "pg_type": "int8"} for c in SMALL.described()]), "bad_argument"),
+        (spec_of(SMALL, columns=[{**c, "pg_type": "float8[]"} for c in SMALL.described()]), "bad_argument"),
+        (spec_of(SMALL, columns=[{**c, "position": "x"} for c in SMALL.described()]), "bad_argument"),
+        (spec_of(SMALL, test_size=10**400), "bad_argument"),
+        (spec_of(SMALL, search_args={"cv": float("inf")}), "bad_argument"),
     ],
-    ids=["no json", "no object", "empty", "task", "algorithm", "no columns", "other order", "one fewer"],
+    ids=[
+        "no json",
+        "no object",
+        "empty",
+        "task",
+        "algorithm",
+        "no columns",
+        "other order",
+        "one fewer",
+        "other types",
+        "no array",
+        "position",
+        "too large",
+        "infinite",
+    ],
 )
 def test_a_wrong_spec_is_refused_before_any_row(server: FramesServer, spec: object, code: str) -> None:
     with Training(server, SMALL, spec) as training:
         failure = training.wait().failure
     assert failure is not None and failure.code == code
+    assert failure.hint, failure
     assert not fits_of(server.process.pid)
 
 

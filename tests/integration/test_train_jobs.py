@@ -28,7 +28,7 @@ def server(shared: FramesServer) -> Iterator[FramesServer]:
     """A server without jobs, before and after."""
     yield shared
     for job, row in jobs(shared).items():
-        if row["state"] == "running":
+        if row["state"] in ("running", "waiting"):
             control(shared, job, "cancel", role="admin", grant='{"control": true}')
         control(shared, job, "forget", role="admin", grant='{"control": true}')
     until("no fit is left", lambda: not fits_of(shared.process.pid))
@@ -185,7 +185,7 @@ def test_a_record_that_cannot_be_read_is_left_alone(own: FramesServer) -> None:
 def test_old_jobs_are_forgotten() -> None:
     with serving(TABULAR + "job_keep_s = 0\n") as server:
         job = submit(server, SMALL)
-        until("it ended", lambda: jobs(server)[job]["state"] != "running")
+        until("it ended", lambda: jobs(server)[job]["state"] not in ("running", "waiting"))
         server.stop()
         server.process = server.launch()
         server.wait_ready()

@@ -13,6 +13,8 @@ from registry_rows import counts, one, refused, said
 Database = psycopg.Connection[tuple[Any, ...]]
 HOSTILE = {"=": "text bigint jsonb name oid integer", "<>": "text jsonb", "||": "text jsonb", "->>": "jsonb",
            "->": "jsonb", ">": "integer", "~": "text"}  # fmt: skip
+TYPES = ("text", "jsonb", "json", "name", "oid", "regclass", "regrole", "regnamespace", "record", "refcursor",
+         "bytea", "int4", "int8", "float4", "float8", "bool", "varchar", "numeric")  # fmt: skip
 CALL = "'mine', 'classification', 'shop', 'y'"
 
 
@@ -125,6 +127,52 @@ def test_operators_of_the_user_are_not_called(shop: Database, connect: Callable[
         shop.execute("DROP SCHEMA hostile CASCADE")
 
 
+def test_types_of_the_user_are_not_used(shop: Database, connect: Callable[..., Database]) -> None:
+    """A schema in front of pg_catalog with domains of its names: none is looked up, nothing of it runs."""
+    shop.execute(
+        "DROP SCHEMA IF EXISTS hostile CASCADE; CREATE SCHEMA hostile; DROP TABLE IF EXISTS pgml.iris"
+    )
+    shop.execute("GRANT USAGE ON SCHEMA hostile TO PUBLIC")
+    shop.execute("""
+        CREATE FUNCTION hostile.runs(what pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'hostile.% runs', what; END $$""")
+    try:
+        for name in TYPES:
+            shop.execute(f"CREATE DOMAIN hostile.{name} AS pg_catalog.text CHECK (hostile.runs('{name}'))")
+        fitter = connect(role="test_fitter")
+        fitter.execute("SET search_path = hostile, pg_catalog, public")
+        with pytest.raises(psycopg.errors.RaiseException, match="hostile.text runs"):
+            fitter.execute("SELECT 'a'::text")
+        fitter.execute(
+            f'SELECT * FROM pgml.train({CALL}, preprocess => \'{{"a": {{"scale": "standard"}}}}\')'
+        )
+        fitter.execute(
+            f"SELECT * FROM pgml.train({CALL}, 'ridge'::pg_catalog.text, materialize_snapshot => true)"
+        )
+        fitter.execute("SELECT * FROM pgml.train('mine')")
+        fitter.execute("SELECT * FROM pgml.train_joint('both', 'regression', 'public.shop', ARRAY['y', 'a'])")
+        assert one(fitter, "SELECT * FROM pgml.snapshot('shop', 'y')") == ("shop", "y")
+        for _ in range(2):
+            assert one(fitter, "SELECT * FROM pgml.load_dataset('iris')") == ("pgml.iris", 150)
+        job = fitter.execute(f"SELECT pgml.train_background({CALL})").fetchall()[0][0]
+        until(
+            "the job is done",
+            lambda: one(shop, "SELECT state = 'done' FROM pgml.stat_jobs WHERE job = %s", job),
+        )
+        fitter.execute(f"SELECT * FROM pgml.collect('{job}')")
+        assert refused(fitter, "SELECT * FROM pgml.cancel_job('none')").sqlstate == "22023"
+        fitter.execute("SELECT * FROM pgml.deploy('mine', 'most_recent')")
+        assert one(fitter, "SELECT pgml.predict('mine', ARRAY[6, 1, 1]::real[])") == 1
+        assert one(fitter, "SELECT pgml.predict('mine', (6, 1, 1))") == 1
+        assert len(one(fitter, "SELECT pgml.predict_joint('both', '{1, 1}')")) == 2
+        rows = fitter.execute(
+            "SELECT key FROM pgml.predict_rows('mine', 'SELECT 1, a, b, c FROM public.shop')"
+        )
+        assert len(rows.fetchall()) == one(shop, "SELECT count(*) FROM public.shop WHERE c < 5")
+    finally:
+        shop.execute("DROP SCHEMA hostile CASCADE; DROP TABLE IF EXISTS pgml.iris")
+
+
 # -- in the background -------------------------------------------------------------------------------
 
 
@@ -133,7 +181,7 @@ def started(db: Database, more: str = "") -> str:
     job = str(one(db, f"SELECT pgml.train_background({CALL}{more})"))
     until(
         "the job has ended",
-        lambda: one(db, "SELECT state <> 'running' FROM pgml.stat_jobs WHERE job = %s", job),
+        lambda: one(db, "SELECT state NOT IN ('waiting', 'running') FROM pgml.stat_jobs WHERE job = %s", job),
     )
     return job
 

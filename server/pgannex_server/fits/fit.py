@@ -23,7 +23,9 @@ from pgannex_wire import WireError
 
 from pgannex_server.fits.artifact import Artifact, seal
 from pgannex_server.fits.channel import Channel, Output
+from pgannex_server.fits.spool import Spool
 from pgannex_server.fits.template import Template
+from pgannex_server.fits.weight import at_most, exactly, family
 from pgannex_server.tabular import fit_frames as frames
 from pgannex_server.tabular.fit_frames import Order
 from pgannex_server.tabular.fit_process import is_memory, too_large
@@ -38,8 +40,11 @@ _TITLE = "the process of the fit"
 class FitOwner(Protocol):
     """Who is told. Nothing comes after `finished`, `failed` or `Fit.cancel`."""
 
+    def started(self) -> None:
+        """Its turn has come."""
+
     def taken(self, seq: int) -> None:
-        """The batch is with the fit: another may come."""
+        """The batch is with the fit, or in its file: another may come."""
 
     def info(self, text: str) -> None:
         """A line for the user."""
@@ -55,11 +60,19 @@ class Fit:
     """See the module. `state` is queued, receiving rows, fitting, signing or ended."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, number: int, order: Order, owner: FitOwner, file: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        order: Order,
+        owner: FitOwner,
+        file: int,
+        role: str = "",
+        spool: Spool | None = None,
     ) -> None:
         self.number = number
         self.order = order
         self.owner = owner
+        self.role = role
         self.state = "queued"
         self.fraction = 0.0
         self.doing = ""
@@ -68,6 +81,12 @@ class Fit:
         self.started_at = 0.0
         self._loop = loop
         self._file = file
+        self._spool = spool
+        if spool is not None:
+            spool.owner = self
+        self._complete = False
+        self._late: asyncio.TimerHandle | None = None
+        self._is_weighed = False
         self._channel: Channel | None = None
         self._output: Output | None = None
         self._pidfd = -1
@@ -78,20 +97,33 @@ class Fit:
         self._base_memory = 0
         self._oom_kills = 0
         self._left: Callable[[Fit], None] = _nobody
+        self._ready: Callable[[Fit], None] = _nobody
         self._ended: Callable[[Fit], None] = _nobody
         self._buried: Callable[[Fit], None] = _nobody
 
     # -- what the owner does ----------------------------------------------------------------
 
     def write(self, seq: int, payload: bytes) -> None:
-        """A batch of rows, as it came. While the fit is queued it waits here."""
-        self._send(frames.BATCH, payload, seq)
+        """A batch of rows, as it came. While the fit is queued it waits here, or in the spool."""
+        if self._channel is None and self._spool is not None and self.state == "queued":
+            self._spool.write(seq, payload)
+        else:
+            self._send(frames.BATCH, payload, seq)
 
     def finish(self) -> None:
         """The rows are complete."""
+        self._complete = True
         self._send(frames.DONE, b"", -1)
         if self.state == "receiving rows":
             self.state = "fitting"
+        elif self.state == "queued" and self.is_ready:
+            self._ready(self)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its turn may come: rows that go into a file must all be there."""
+        spool = self._spool
+        return spool is None or not spool.is_used or (self._complete and spool.is_flushed)
 
     @property
     def is_flushed(self) -> bool:
@@ -118,9 +150,9 @@ class Fit:
 
     # -- what the queue does ------------------------------------------------------------------
 
-    def leaves_queue(self, left: Callable[[Fit], None]) -> None:
-        """Who is told when it is cancelled before its turn."""
-        self._left = left
+    def enters_queue(self, left: Callable[[Fit], None], ready: Callable[[Fit], None]) -> None:
+        """Who is told when it ends before its turn, and when its rows are complete."""
+        self._left, self._ready = left, ready
 
     def launch(
         self, template: Template, ended: Callable[[Fit], None], buried: Callable[[Fit], None], mac: hmac.HMAC
@@ -136,16 +168,20 @@ class Fit:
         self._channel = Channel(self._loop, ours, self)
         self.state = "receiving rows"
         self.started_at = time.monotonic()
+        self._drop_spool()
         self._channel.push(*_split(self.order))
         waiting, self._before = self._before, []
         for type_, payload, seq in waiting:
             self._send(type_, payload, seq)
             if type_ == frames.DONE:
                 self.state = "fitting"
+        self.owner.started()
 
     def forked(self, pid: int) -> None:
         """The process is there."""
         self.pid = pid
+        if self.order.time_s:
+            self._late = self._loop.call_later(self.order.time_s, self._too_late)
         self._pidfd = os.pidfd_open(pid)
         self._base_memory = resident(pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
@@ -154,9 +190,18 @@ class Fit:
 
     def check_memory(self) -> None:
         """Kill it where it is larger than it may be: not everything counts in the kernel's limit."""
-        if self.order.memory and self.memory() > self.order.memory and self._error is None:
-            self._error = too_large(self.order.memory, detail="its resident memory passed the limit")
-            self._kill()
+        limit = self.order.memory
+        if not limit or not self.pid or self._is_weighed or self._error is not None:
+            return
+        pids = family(self.pid)
+        if at_most(pids, self._base_memory) <= limit:
+            return
+        if len(pids) == 1:
+            self._end(too_large(limit, detail="its resident memory passed the limit"))
+            return
+        self._is_weighed = True
+        weighed = self._loop.run_in_executor(None, exactly, pids)
+        weighed.add_done_callback(lambda future: self._weighed(future.result(), len(pids)))
 
     def buried(self, status: int | None, error: WireError | None = None) -> None:
         """The process is gone and its status is known; tell the owner how it ended."""
@@ -194,7 +239,50 @@ class Fit:
         if not self._cancelled:
             self.owner.taken(seq)
 
+    # -- the spool's calls --------------------------------------------------------------------
+
+    def spooled(self, seq: int) -> None:
+        if self._cancelled or self.state == "ended":
+            return
+        self.owner.taken(seq)
+        if self.state == "queued" and self._complete and self.is_ready:
+            self._ready(self)
+
+    def spool_failed(self, error: WireError) -> None:
+        if not self._cancelled and self.state == "queued":
+            self._leave()
+            self._left(self)
+            self.owner.failed(error)
+
     # -- inside -------------------------------------------------------------------------------
+
+    def _weighed(self, size: int, processes: int) -> None:
+        self._is_weighed = False
+        if size > self.order.memory and self.state not in ("signing", "ended"):
+            self._end(
+                too_large(self.order.memory, detail=f"its {processes} processes passed the limit together")
+            )
+
+    def _too_late(self) -> None:
+        self._end(
+            WireError(
+                "deadline",
+                f"the fit was not done in {self.order.time_s:g} s",
+                hint="train on fewer rows or with smaller hyperparams, "
+                "or raise [tabular] fit_time_s in pgannex.toml",
+            )
+        )
+
+    def _end(self, error: WireError) -> None:
+        """Kill it for a reason of the server's."""
+        if self._error is None and self._result is None:
+            self._error = error
+            self._kill()
+
+    def _drop_spool(self) -> None:
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
 
     def _ask(self, template: Template) -> tuple[socket.socket, int]:
         """Our ends of the socket and of the output of a process that will be forked."""
@@ -206,7 +294,10 @@ class Fit:
                 ours.close()
                 raise
             try:
-                template.fork(self.number, (theirs.fileno(), writing, self._file))
+                fds = [theirs.fileno(), writing, self._file]
+                if self._spool is not None and self._spool.is_used:
+                    fds.append(self._spool.fd)
+                template.fork(self.number, fds)
             except OSError:
                 ours.close()
                 os.close(reading)
@@ -240,6 +331,8 @@ class Fit:
         self._ended(self)
 
     def _hang_up(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
@@ -256,6 +349,8 @@ class Fit:
     def _leave(self) -> None:
         """Over without an artifact."""
         self.state = "ended"
+        self._before.clear()
+        self._drop_spool()
         self._close_file()
 
     def _close_file(self) -> None:

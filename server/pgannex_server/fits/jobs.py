@@ -25,10 +25,13 @@ from pgannex_wire import WireError
 from pgannex_server.config import Config
 from pgannex_server.fits.artifact import Artifact
 from pgannex_server.fits.fit import Fit
+from pgannex_server.fits.spool import Spool, SpoolRoom
+from pgannex_server.request import Caller
 
 log = logging.getLogger("pgannex.jobs")
 
-RUNNING, DONE, FAILED, LOST, CANCELLED, COLLECTED = (
+WAITING, RUNNING, DONE, FAILED, LOST, CANCELLED, COLLECTED = (
+    "waiting",
     "running",
     "done",
     "failed",
@@ -36,6 +39,8 @@ RUNNING, DONE, FAILED, LOST, CANCELLED, COLLECTED = (
     "cancelled",
     "collected",
 )
+ACTIVE = (WAITING, RUNNING)
+"""States that end by themselves."""
 _LOG_LINES = 200
 _LINE = 2000
 _TIDY_S = 60.0
@@ -64,6 +69,7 @@ class Job:
     hash: str = ""
     result: Mapping[str, Any] = field(default_factory=dict)
     fit: Fit | None = None
+    caller: Caller | None = None
 
     @property
     def progress(self) -> float | None:
@@ -102,6 +108,7 @@ class Jobs:
         self.config = config.tabular
         self.folder = config.server.state_path / "jobs"
         self.known: dict[str, Job] = {}
+        self.room = SpoolRoom(self.folder, self.config.job_spool_bytes)
         self._timer: asyncio.TimerHandle | None = None
         self._saved: dict[str, float] = {}
 
@@ -120,11 +127,12 @@ class Jobs:
         if self._timer is not None:
             self._timer.cancel()
         for job in self.known.values():
-            if job.state == RUNNING:
+            if job.state in ACTIVE:
                 self._lose(job)
 
     def reload(self, config: Config) -> None:
         self.config = config.tabular
+        self.room.limit = self.config.job_spool_bytes
 
     # -- a job's life -------------------------------------------------------------------------
 
@@ -142,6 +150,15 @@ class Jobs:
                 hint="see [server] state_dir in pgannex.toml",
             ) from err
         return job, fd
+
+    def spool(self, job: Job) -> Spool:
+        """The file for its rows, should it have to wait for its turn."""
+        return Spool(self.loop, self.room, job.id)
+
+    def started(self, job: Job) -> None:
+        """Its turn has come."""
+        job.state, job.started_at = RUNNING, time.time()
+        self.save(job)
 
     def register(self, job: Job) -> None:
         """From now on it is known, and goes on without its request."""
@@ -221,7 +238,7 @@ class Jobs:
         self.save(job)
 
     def _recover(self, job: Job) -> None:
-        if job.state == RUNNING:
+        if job.state in ACTIVE:
             self._lose(job)
         elif job.state in (DONE, COLLECTED) and not self._artifact(job).exists():
             job.state = LOST
@@ -241,14 +258,14 @@ class Jobs:
         names = {f"{id_}.annex" for id_ in self.known} | {f"{id_}.json" for id_ in self.known}
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
-                if path.name not in names and path.suffix in (".annex", ".new"):
+                if path.name not in names and path.suffix in (".annex", ".new", ".spool"):
                     path.unlink(missing_ok=True)
 
     def _tidy(self) -> None:
         """Forget what was kept long enough; once a minute."""
         before = time.time() - self.config.job_keep_s
         for job in list(self.known.values()):
-            if job.state != RUNNING and job.ended_at < before:
+            if job.state not in ACTIVE and job.ended_at < before:
                 self.discard(job)
         self._timer = self.loop.call_later(_TIDY_S, self._tidy)
 

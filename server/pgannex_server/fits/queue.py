@@ -1,9 +1,10 @@
 """Whose turn it is: the fits that run, those that wait, and the template they come from.
 
-As many fits run as the configuration says; the others wait in the order in which they came,
-and one too many is refused. A place is free again when the process is gone, not before, so
-that what a fit took is back when the next one starts. The template is started with the server
-or at the first fit, and again when it has died, with growing pauses.
+As many fits run as the configuration says; the others wait, each role in its turn (`turns`),
+and one too many is refused, though not the only one of a role. A place is free again when the
+process is gone, not before, so that what a fit took is back when the next one starts. The
+template is started with the server or at the first fit, and again when it has died, with growing
+pauses.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import contextlib
 import importlib.util
 import logging
 import os
-from collections import deque
 from collections.abc import Callable
 from hmac import HMAC
 from pathlib import Path
@@ -22,7 +22,9 @@ from pgannex_wire import WireError
 
 from pgannex_server.config import Config, TabularConfig
 from pgannex_server.fits.fit import Fit, FitOwner
+from pgannex_server.fits.spool import Spool
 from pgannex_server.fits.template import Template
+from pgannex_server.fits.turns import in_turn
 from pgannex_server.tabular.fit_frames import Order
 
 log = logging.getLogger("pgannex.fits")
@@ -41,7 +43,8 @@ class Fits:
         self.loop = loop
         self.config = config.tabular
         self.running: dict[int, Fit] = {}
-        self.waiting: deque[Fit] = deque()
+        self.waiting: list[Fit] = []
+        self._served: dict[str, int] = {}
         self._new_mac = new_mac
         self._by_pid: dict[int, Fit] = {}
         self._template: Template | None = None
@@ -70,17 +73,20 @@ class Fits:
         """Whether the libraries are there; of another interpreter it is assumed."""
         return bool(self.config.interpreter) or importlib.util.find_spec("sklearn") is not None
 
-    def start(self, spec: str, owner: FitOwner, file: int) -> Fit:
-        """A fit of `spec` into `file`, which is the fit's from now on. Raises WireError if refused."""
+    def start(self, spec: str, owner: FitOwner, file: int, role: str = "", spool: Spool | None = None) -> Fit:
+        """A fit of `spec` into `file`, which is the fit's from now on. Raises WireError if refused.
+
+        `spool` takes its rows while it waits; without one its caller waits with them.
+        """
         try:
-            self._admit()
+            self._admit(role)
         except WireError:
             os.close(file)
             raise
         self._last += 1
-        order = Order(spec, threads_of(self.config), memory_of(self.config))
-        fit = Fit(self.loop, self._last, order, owner, file)
-        fit.leaves_queue(self._left)
+        order = Order(spec, threads_of(self.config), memory_of(self.config), self.config.fit_time_s)
+        fit = Fit(self.loop, self._last, order, owner, file, role, spool)
+        fit.enters_queue(self._left, lambda _fit: self._next())
         self.waiting.append(fit)
         self._next()
         return fit
@@ -88,7 +94,7 @@ class Fits:
     def ahead(self, fit: Fit) -> int:
         """How many wait before it."""
         with contextlib.suppress(ValueError):
-            return self.waiting.index(fit) + 1
+            return self._order(self.waiting).index(fit) + 1
         return 0
 
     async def close(self) -> None:
@@ -106,7 +112,7 @@ class Fits:
 
     # -- the queue ------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
+    def _admit(self, role: str) -> None:
         if not self.is_installed:
             raise WireError(
                 "engine_missing",
@@ -114,7 +120,10 @@ class Fits:
                 hint="pip install 'pgannex[tabular]' for the server's python",
             )
         self._new_mac()
-        if len(self.waiting) >= self.config.fit_queue and len(self.running) >= places_of(self.config):
+        waiting, most = len(self.waiting), self.config.fit_queue
+        if len(self.running) < places_of(self.config) or waiting < most:
+            return
+        if waiting >= 2 * most or any(fit.role == role for fit in self.waiting):
             raise WireError(
                 "overloaded",
                 f"{len(self.running)} fits run and {len(self.waiting)} wait",
@@ -123,25 +132,42 @@ class Fits:
 
     def _next(self) -> None:
         """Launch whoever's turn it is."""
-        while self.waiting and len(self.running) < places_of(self.config) and not self._closed:
+        while len(self.running) < places_of(self.config) and not self._closed:
+            ready = [fit for fit in self.waiting if fit.is_ready]
+            if not ready:
+                break
             template = self._template or self._start_template()
             if template is None:
                 return
-            fit = self.waiting.popleft()
+            fit = self._order(ready)[0]
+            place = self.waiting.index(fit)
+            del self.waiting[place]
             self.running[fit.number] = fit
             try:
                 fit.launch(template, self._exited, self._over, self._new_mac())
             except OSError as err:
                 log.error("fit %d cannot be started: %s", fit.number, err)
                 del self.running[fit.number]
-                self.waiting.appendleft(fit)
+                self.waiting.insert(place, fit)
                 template.kill(f"it cannot be asked for a fit: {err}")
                 return
+            self._serve(fit.role)
         if self.running and self._watch is None:
             self._watch = self.loop.call_later(_WATCH_S, self._look)
 
+    def _order(self, fits: list[Fit]) -> list[Fit]:
+        """Some that wait, in the order in which their turns come."""
+        running = [fit.role for fit in self.running.values()]
+        return [fits[at] for at in in_turn([fit.role for fit in fits], running, self._served)]
+
+    def _serve(self, role: str) -> None:
+        """Remember whose turn it was, as long as the role has fits."""
+        here = {fit.role for fit in [*self.waiting, *self.running.values()]}
+        now = max(self._served.values(), default=0) + 1
+        self._served = {name: at for name, at in self._served.items() if name in here} | {role: now}
+
     def _left(self, fit: Fit) -> None:
-        """It was cancelled before its turn came."""
+        """It ended before its turn came."""
         with contextlib.suppress(ValueError):
             self.waiting.remove(fit)
 

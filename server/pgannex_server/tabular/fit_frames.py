@@ -1,10 +1,10 @@
 """The bytes between the server, the template and a fit: who says what, packed and cut.
 
 Two sockets with frames as in workers/framing. The template's is its standard input: fork a
-fit (its socket, its output and its file come beside the frame), it was forked, take its exit
-status. The fit's carries the call and the rows as they came from the database, and back lines,
-progress and how it ended. The artifact's bytes travel in neither: a fit writes them into a
-file that the server opened. No sockets in here.
+fit (its socket, its output, its file, and the file of rows that waited come beside the frame), it
+was forked, take its exit status. The fit's carries the call and the rows as they came from the
+database, and back lines, progress and how it ended. The artifact's bytes travel in neither: a
+fit writes them into a file that the server opened. No sockets in here.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ INFO, PROGRESS, RESULT, FAILED = 0xA0, 0xA1, 0xA2, 0xA3
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a fit is told first: the call as JSON text, and what it may use of the machine."""
+    """What a fit is told first: the call as JSON text, and what it may use of the machine.
+
+    The time is the server's to watch."""
 
     spec: str
     threads: int
     memory: int
+    time_s: float = 0.0
 
     def pack(self) -> bytes:
         """The payload of SPEC."""

@@ -16,7 +16,7 @@ import resource
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ def warm() -> None:
         importlib.import_module(f"pgannex_server.tabular.{name}")
 
 
-def run(sock: socket.socket, artifact: int) -> int:
-    """The whole fit; the exit status of the process."""
+def run(sock: socket.socket, artifact: int, spool: int = -1) -> int:
+    """The whole fit; the exit status of the process. `spool`: a file of rows that came before."""
     sock.setblocking(True)
     memory = 0
     try:
@@ -61,7 +61,7 @@ def run(sock: socket.socket, artifact: int) -> int:
         spec = TrainSpec.parse(order.spec)
         _limit(order, on_device=_on_device(spec))
         limits = {"threads": order.threads, "memory": order.memory}
-        result = _fit(sock, replace(spec, limits=limits), artifact)
+        result = _fit(sock, replace(spec, limits=limits), artifact, spool)
         sock.sendall(frame(frames.RESULT, json.dumps(result).encode()))
     except (Closed, BrokenPipeError, ConnectionResetError):
         return 0
@@ -71,18 +71,15 @@ def run(sock: socket.socket, artifact: int) -> int:
     return 0
 
 
-def _fit(sock: socket.socket, spec: TrainSpec, artifact: int) -> dict[str, Any]:
+def _fit(sock: socket.socket, spec: TrainSpec, artifact: int, spool: int) -> dict[str, Any]:
     """Collect, fit, write the body into `artifact`; returns the result."""
     from pgannex_server.tabular.columns import for_fit
     from pgannex_server.tabular.fit import check, fit
 
     check(spec)
     collector = for_fit(spec)
-    block = None
-    while True:
-        type_, payload = read(sock)
-        if type_ == frames.DONE:
-            break
+    payload = block = None
+    for payload in _batches(sock, spool):
         block = ColumnBlock.decode(memoryview(payload))  # type: ignore[arg-type]  # slices without copies
         collector.feed(block.nrows, block.columns)
     del payload, block
@@ -92,6 +89,28 @@ def _fit(sock: socket.socket, spec: TrainSpec, artifact: int) -> dict[str, Any]:
     del table
     _write(artifact, outcome.body)
     return dict(outcome.result)
+
+
+def _batches(sock: socket.socket, spool: int) -> Iterator[bytearray]:
+    """The rows that waited in a file, if any did, and then those of the socket."""
+    if spool >= 0:
+        os.lseek(spool, 0, os.SEEK_SET)
+        with open(spool, "rb", buffering=0) as file:
+            while head := file.read(HEADER_SIZE):
+                _type, length = header_of(head)
+                buffer = bytearray(length)
+                view = memoryview(buffer)
+                while view:
+                    got = file.readinto(view)
+                    if not got:
+                        raise WireError("internal", "the file of the rows that waited is cut short")
+                    view = view[got:]
+                yield buffer
+    while True:
+        type_, payload = read(sock)
+        if type_ == frames.DONE:
+            return
+        yield payload
 
 
 class Reporter:

@@ -8,7 +8,6 @@ a row. Whether a class takes a hyperparameter is `estimators.py`'s question.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +26,7 @@ ENCODINGS: Final = ("native", "target", "one_hot")
 IMPUTATIONS: Final = ("error", "mean", "median", "mode", "min", "max", "zero")
 SCALINGS: Final = ("preserve", "standard", "min_max", "max_abs", "robust")
 _MAX_SEED: Final = 1 << 31
+_MAX_NUMBER: Final = 1 << 53
 _MAX_COMBINATIONS: Final = 10_000
 
 
@@ -55,7 +55,7 @@ class Column:
             pg_type,
             nullable=bool(found.get("nullable", True)),
             label=bool(found.get("label", False)),
-            position=int(found.get("position") or 0),
+            position=_position(name, found.get("position")),
             array=bool(found.get("array", False)) or pg_type.startswith("_") or pg_type.endswith("[]"),
         )
 
@@ -269,20 +269,19 @@ def _search_args(found: Mapping[str, Any]) -> dict[str, int]:
     for name, value in found.items():
         if name not in ("n_iter", "cv"):
             raise _bad(f"Unknown search_args => {name}: {json.dumps(value)}", "known: n_iter, cv")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_count(value):
             raise _bad(f"search_args {name} is {json.dumps(value)}", f"{name} is a whole number")
     return {name: int(value) for name, value in found.items()}
+
+
+def _is_count(value: float) -> bool:
+    return 0 <= value < _MAX_NUMBER and value == int(value)
 
 
 def _test_size(value: object) -> float:
     if value is None:
         return 0.25
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value <= 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MAX_NUMBER:
         raise _bad(
             f"test_size = {json.dumps(value)} leaves no rows to measure the model on",
             "a fraction of the rows such as 0.25, or a number of rows above 1",
@@ -302,6 +301,14 @@ def _seed(value: object) -> int:
         return SEED
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_SEED:
         raise _bad(f"seed is {json.dumps(value)}", f"a whole number from 0 to {_MAX_SEED - 1}")
+    return value
+
+
+def _position(column: str, value: object) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _bad(f'position of column "{column}" is {json.dumps(value)}', "a whole number, counted from 1")
     return value
 
 

@@ -27,7 +27,7 @@ from pgannex_server.tabular.fit_frames import pack_facts, unpack_facts
 from pgannex_server.workers.child import settle, take_socket
 from pgannex_server.workers.framing import HEADER_SIZE, header_of
 
-_FDS = 3
+_FDS = 4
 _OOM_SCORE_OF_A_FIT = "800"
 _LIBRARIES = (
     "numpy",
@@ -91,11 +91,11 @@ def _child(control: socket.socket, parent: int, fds: Sequence[int]) -> None:
         control.close()
         os.setsid()
         settle(_OOM_SCORE_OF_A_FIT, parent)
-        sock, output, artifact = fds
+        sock, output, artifact, *spool = fds
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)
-        status = fit_process.run(socket.socket(fileno=sock), artifact)
+        status = fit_process.run(socket.socket(fileno=sock), artifact, spool[0] if spool else -1)
     finally:
         sys.stderr.flush()
         os._exit(status)

@@ -1,4 +1,4 @@
-"""The verb job_control: cancel a running job, forget a finished one.
+"""The verb job_control: cancel a job that waits or runs, forget a finished one.
 
 A role does this to its own jobs; a grant that says control, to any.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgannex_wire import WireError
 from pgannex_wire.message import End
 
-from pgannex_server.fits.jobs import RUNNING, Job
+from pgannex_server.fits.jobs import ACTIVE, WAITING, Job
 from pgannex_server.request import Request, Sink
 from pgannex_server.verbs.jobs import argument, find_job
 from pgannex_server.verbs.running import Running
@@ -46,14 +46,15 @@ class JobControl(Running):
 
 
 def _cancel(service: Service, request: Request, job: Job) -> tuple[str, str]:
-    if job.state != RUNNING:
+    if job.state not in ACTIVE:
         return job.state, "it does not run"
+    detail = "its turn had not come" if job.state == WAITING else "its process was killed"
     service.jobs.cancel(job, request.caller.role)
-    return job.state, "its process was killed"
+    return job.state, detail
 
 
 def _forget(service: Service, job: Job) -> tuple[str, str]:
-    if job.state == RUNNING:
-        raise WireError("bad_argument", f"job {job.id} is still running", hint="cancel it first")
+    if job.state in ACTIVE:
+        raise WireError("bad_argument", f"job {job.id} is still {job.state}", hint="cancel it first")
     service.jobs.discard(job)
     return "forgotten", f"it was {job.state}; its artifact and record are deleted"

@@ -13,7 +13,7 @@ from pgannex_wire import WireError
 from pgannex_wire.message import TEXT_FORMAT
 from pgannex_wire.values import decode_value
 
-from pgannex_server.fits.jobs import COLLECTED, DONE, RUNNING, Job
+from pgannex_server.fits.jobs import ACTIVE, COLLECTED, DONE, WAITING, Job
 from pgannex_server.request import Caller, Request, Sink
 from pgannex_server.verbs.artifact_rows import ArtifactRows, check_outputs
 from pgannex_server.verbs.stat import Stat
@@ -49,10 +49,11 @@ class JobResult(ArtifactRows):
     def __init__(self, service: Service, request: Request, sink: Sink) -> None:
         check_outputs(request)
         self.job = find_job(service, request, request.caller, "")
-        if self.job.state == RUNNING:
+        if self.job.state in ACTIVE:
+            says = "its turn has not come" if self.job.state == WAITING else self.job.says
             raise WireError(
                 "not_ready",
-                f"job {self.job.id} is still running: {self.job.says or 'it has said nothing yet'}",
+                f"job {self.job.id} is still {self.job.state}: {says or 'it has said nothing yet'}",
                 hint="pgml.stat_jobs shows when it is done",
             )
         if self.job.state not in (DONE, COLLECTED):

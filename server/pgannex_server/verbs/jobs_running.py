@@ -17,6 +17,9 @@ class JobFit:
         self.jobs = jobs
         self.job = job
 
+    def started(self) -> None:
+        self.jobs.started(self.job)
+
     def taken(self, seq: int) -> None:
         """The rows were complete before there was a job."""
 

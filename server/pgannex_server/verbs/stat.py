@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgannex_wire.message import End
 
+from pgannex_server.fits.jobs import WAITING
 from pgannex_server.request import Request, Sink
 from pgannex_server.slot import Slot
 from pgannex_server.verbs.running import Running
@@ -18,6 +19,8 @@ from pgannex_server.verbs.table import Row, TableCell, block_of, moment
 from pgannex_server.workers.link import resident
 
 if TYPE_CHECKING:
+    from pgannex_server.fits.fit import Fit
+    from pgannex_server.fits.jobs import Job
     from pgannex_server.predictors.served import Served
     from pgannex_server.registry import Model
     from pgannex_server.service import Service
@@ -74,7 +77,7 @@ class StatModels(Stat):
 
 
 class StatActivity(Stat):
-    """One row per running request that the caller may see; not this one."""
+    """One row per running request, and per background training, that the caller may see; not this one."""
 
     __slots__ = ()
     names = ACTIVITY
@@ -83,10 +86,16 @@ class StatActivity(Stat):
     def table(service: Service, request: Request) -> list[Row]:
         caller = request.caller
         all_of_them = caller.may("see_all")
-        return [
+        rows = [
             _activity_row(running)
             for running in service.running
             if all_of_them or running.request.caller.role == caller.role
+        ]
+        jobs = [job for job in service.jobs.known.values() if job.fit is not None]
+        return rows + [
+            _job_row(service, job, job.fit)
+            for job in jobs
+            if job.fit is not None and (all_of_them or job.role == caller.role)
         ]
 
 
@@ -218,6 +227,29 @@ def _activity_row(running: Running) -> Row:
         "started_at": moment(_unix(running.began)),
         "deadline_at": moment(_unix(running.deadline)),
     }
+
+
+def _job_row(service: Service, job: Job, fit: Fit) -> Row:
+    """A background training: no request has it any more, and the backend may be gone, so no pid."""
+    row: dict[str, TableCell] = dict.fromkeys(ACTIVITY)
+    caller = job.caller
+    row |= {
+        "role": job.role,
+        "database": job.database or None,
+        "application_name": caller.application_name or None if caller else None,
+        "client": caller.client or None if caller else None,
+        "door": caller.door if caller else None,
+        "verb": "train",
+        "model": job.project,
+        "lane": "background",
+        "state": "waiting" if job.state == WAITING else fit.state,
+        "ahead": service.fits.ahead(fit),
+        "rows_in": job.rows,
+        "rows": job.rows,
+        "progress": fit.fraction if job.state != WAITING else None,
+        "started_at": moment(job.submitted_at),
+    }
+    return row
 
 
 def _unix(monotonic: float) -> float:

@@ -4,7 +4,8 @@ The rows pass through here as they came: this process never looks into them. A b
 acknowledged when the fit's socket has taken it, so a fit that is slow, or waits for its turn,
 holds the database's connection back, not this process's memory. When the caller goes away,
 or its time is over, the fit is killed at once. In the background the request ends when the rows
-are complete, and the fit goes on as a job.
+are complete, and the fit goes on as a job; the rows of a job whose turn has yet to come are
+acknowledged when they are in its file.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pgannex_wire.values import ColumnBlock, decode_value
 
 from pgannex_server.fits.artifact import Artifact, memory_file
 from pgannex_server.fits.fit import Fit
-from pgannex_server.fits.jobs import Job
+from pgannex_server.fits.jobs import RUNNING, WAITING, Job
 from pgannex_server.request import Request, Sink
 from pgannex_server.tabular.spec import TrainSpec
 from pgannex_server.verbs.artifact_rows import ArtifactRows, check_outputs
 from pgannex_server.verbs.jobs_running import JobFit
+from pgannex_server.verbs.train_columns import check_columns
 
 if TYPE_CHECKING:
     from pgannex_server.service import Service
@@ -43,7 +45,7 @@ class Train(ArtifactRows):
         check_outputs(request)
         text = _spec_text(request)
         spec = TrainSpec.parse(text)
-        _check_columns(request, [column.name for column in spec.columns])
+        check_columns(request, spec.columns)
         self.project = spec.project
         self.job: Job | None = None
         self._background = spec.background
@@ -51,13 +53,14 @@ class Train(ArtifactRows):
         self._unwritten = 0
         self._late: asyncio.TimerHandle | None = None
         self.prepare()
+        caller, spool = request.caller, None
         if spec.background:
-            caller = request.caller
             self.job, file = service.jobs.reserve(caller.role, caller.database, spec.project, spec.algorithm)
+            spool = service.jobs.spool(self.job)
         else:
             file = memory_file()
         try:
-            self.fit: Fit = service.fits.start(text, self, file)
+            self.fit: Fit = service.fits.start(text, self, file, caller.role, spool)
         except WireError:
             if self.job is not None:
                 service.jobs.discard(self.job)
@@ -85,6 +88,9 @@ class Train(ArtifactRows):
 
     # -- the fit's calls ------------------------------------------------------------------------
 
+    def started(self) -> None:
+        """It shows in `state`."""
+
     def taken(self, seq: int) -> None:
         if self.closed:
             return
@@ -110,12 +116,14 @@ class Train(ArtifactRows):
     # -- how it ends ----------------------------------------------------------------------------
 
     def _part_if_background(self) -> None:
-        """All rows are with the fit: from here on it is a job."""
+        """All rows are with the fit, or in its file: from here on it is a job."""
         job = self.job
-        if job is None or not self._complete or self._unwritten or self.closed or self.fit.state == "queued":
+        if job is None or not self._complete or self._unwritten or self.closed:
             return
-        job.rows, job.fit = self.rows_in, self.fit
-        job.started_at = time.time() - (time.monotonic() - self.fit.started_at)
+        job.rows, job.fit, job.caller = self.rows_in, self.fit, self.request.caller
+        job.state = WAITING if self.fit.state == "queued" else RUNNING
+        if job.state == RUNNING:
+            job.started_at = time.time() - (time.monotonic() - self.fit.started_at)
         self.fit.owner = JobFit(self.service.jobs, job)
         self.service.jobs.register(job)
         self.job = None
@@ -170,16 +178,3 @@ def _spec_text(request: Request) -> str:
 
 def _text(arg: Arg) -> str:
     return str(decode_value(arg.value, arg.oid, arg.format == TEXT_FORMAT or arg.oid == 0))
-
-
-def _check_columns(request: Request, named: list[str]) -> None:
-    """What is described must be what comes."""
-    came = [column.name for column in request.columns]
-    if not came:
-        raise WireError("bad_argument", "train needs rows", hint="push a query's rows: pgml.training")
-    if came != named:
-        raise WireError(
-            "bad_argument",
-            f"the spec describes the columns {', '.join(named) or 'none'}; the rows have {', '.join(came)}",
-            hint="the spec's columns are those of the query, in its order",
-        )
