@@ -3,7 +3,7 @@ CREATE FUNCTION pgml.column_type(relation regclass, column_name name) RETURNS te
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
 AS $$
 DECLARE
-    found_type text;
+    found_type pg_catalog.text;
 BEGIN
     SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) INTO found_type
     FROM pg_catalog.pg_attribute AS a

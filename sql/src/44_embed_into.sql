@@ -11,7 +11,7 @@ CREATE FUNCTION pgml.embed_into(
 AS $$
 DECLARE
     written bigint;
-    statement text := CASE embed_into.mode
+    statement pg_catalog.text := CASE embed_into.mode
         WHEN 'insert' THEN 'INSERT INTO %1$s (%2$I, %3$I) %4$s'
         WHEN 'upsert' THEN 'INSERT INTO %1$s (%2$I, %3$I) %4$s'
                            ' ON CONFLICT (%2$I) DO UPDATE SET %3$I = EXCLUDED.%3$I'

@@ -9,10 +9,10 @@ CREATE FUNCTION pgml.vector_search(
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 200000 ROWS 10
 AS $$
 DECLARE
-    home name;
-    comparison text := pg_catalog.jsonb_extract_path_text(
+    home pg_catalog.name;
+    comparison pg_catalog.text := pg_catalog.jsonb_extract_path_text(
         '{"cosine": "<=>", "l2": "<->", "inner": "<#>"}', vector_search.metric);
-    column_type text;
+    column_type pg_catalog.text;
 BEGIN
     SELECT n.nspname INTO home
     FROM pg_catalog.pg_extension AS x JOIN pg_catalog.pg_namespace AS n
