@@ -39,31 +39,39 @@ COMMENT ON TYPE pgml.sampling IS 'which rows are kept for the test';
 CREATE TYPE pgml.status AS ENUM ('in_progress', 'successful', 'failed');
 COMMENT ON TYPE pgml.status IS 'state of a model';
 
-CREATE CAST (text AS pgml.task) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.task) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.task) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.task) IS 'for text parameters of drivers';
-CREATE CAST (text AS pgml.algorithm) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.algorithm) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.algorithm) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.algorithm) IS 'for text parameters of drivers';
-CREATE CAST (text AS pgml.runtime) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.runtime) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.runtime) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.runtime) IS 'for text parameters of drivers';
-CREATE CAST (text AS pgml.strategy) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.strategy) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.strategy) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.strategy) IS 'for text parameters of drivers';
-CREATE CAST (text AS pgml.search) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.search) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.search) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.search) IS 'for text parameters of drivers';
-CREATE CAST (text AS pgml.sampling) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.sampling) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.sampling) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.sampling) IS 'for text parameters of drivers';
-CREATE CAST (text AS pgml.status) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (text AS pgml.status) IS 'for text parameters of drivers';
-CREATE CAST (varchar AS pgml.status) WITH INOUT AS IMPLICIT;
-COMMENT ON CAST (varchar AS pgml.status) IS 'for text parameters of drivers';
+-- A cast by function rather than INOUT: a word that there is not is answered with those that
+-- there are. A literal is no text yet and is read by Postgres itself, which names the type.
+DO $$
+DECLARE
+    kind name;
+    made text;
+BEGIN
+    FOREACH kind IN ARRAY ARRAY['task', 'algorithm', 'runtime', 'strategy', 'search', 'sampling', 'status']::name[] LOOP
+        made := pg_catalog.format('pgml.to_%s(text)', kind);
+        EXECUTE pg_catalog.format($outer$
+            CREATE FUNCTION pgml.to_%1$s(word text) RETURNS pgml.%1$I
+                LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+                SET search_path = pg_catalog, pg_temp
+            AS $body$
+            DECLARE
+                found_value pgml.%1$I;
+            BEGIN
+                SELECT v INTO found_value FROM unnest(enum_range(NULL::pgml.%1$I)) AS v WHERE v::text = to_%1$s.word;
+                IF NOT FOUND THEN
+                    RAISE EXCEPTION 'there is no %1$s "%%"', to_%1$s.word
+                        USING ERRCODE = 'invalid_parameter_value', HINT = format('one of: %%s', (
+                            SELECT string_agg(v::text, ', ') FROM unnest(enum_range(NULL::pgml.%1$I)) AS v));
+                END IF;
+                RETURN found_value;
+            END
+            $body$ $outer$, kind);
+        EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', made,
+            pg_catalog.format('the %s of that name; raises 22023 with those that there are', kind));
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgml_user', made);
+        EXECUTE pg_catalog.format('CREATE CAST (text AS pgml.%I) WITH FUNCTION %s AS IMPLICIT', kind, made);
+        EXECUTE pg_catalog.format('CREATE CAST (varchar AS pgml.%I) WITH FUNCTION %s AS IMPLICIT', kind, made);
+        EXECUTE pg_catalog.format('COMMENT ON CAST (text AS pgml.%I) IS %L', kind, 'for text parameters of drivers');
+        EXECUTE pg_catalog.format('COMMENT ON CAST (varchar AS pgml.%I) IS %L', kind, 'for text parameters of drivers');
+    END LOOP;
+END
+$$;

@@ -20,8 +20,10 @@ CREATE POLICY granted ON pgml.projects FOR SELECT
 
 CREATE POLICY own ON pgml.snapshots
     USING (pg_has_role(owner, 'USAGE') OR pg_has_role('pgml_admin', 'USAGE'));
+-- A model shows the snapshot that it names only where its owner could see that one anyway.
 CREATE POLICY granted ON pgml.snapshots FOR SELECT
-    USING (EXISTS (SELECT FROM pgml.models AS m WHERE m.snapshot_id = snapshots.id));
+    USING (EXISTS (SELECT FROM pgml.models AS m WHERE m.snapshot_id = snapshots.id
+                   AND (pg_has_role(m.owner, snapshots.owner, 'USAGE') OR pg_has_role(m.owner, 'pgml_admin', 'USAGE'))));
 
 CREATE POLICY own ON pgml.models
     USING (pg_has_role(owner, 'USAGE') OR pg_has_role('pgml_admin', 'USAGE'))

@@ -10,8 +10,8 @@ CREATE FUNCTION pgml.find_relation(relation_name text) RETURNS regclass
 AS $$
 DECLARE
     dot integer := pg_catalog.strpos(find_relation.relation_name, '.');
-    schema_part text := pg_catalog.split_part(find_relation.relation_name, '.', 1);
-    table_part text := pg_catalog.substr(find_relation.relation_name, dot OPERATOR(pg_catalog.+) 1);
+    schema_part pg_catalog.text := pg_catalog.split_part(find_relation.relation_name, '.', 1);
+    table_part pg_catalog.text := pg_catalog.substr(find_relation.relation_name, dot OPERATOR(pg_catalog.+) 1);
     found_relation pg_catalog.oid;
 BEGIN
     IF find_relation.relation_name
@@ -21,9 +21,9 @@ BEGIN
     IF found_relation IS NULL THEN
         SELECT c.oid INTO found_relation
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE dot OPERATOR(pg_catalog.>) 0 AND c.relname OPERATOR(pg_catalog.=) table_part::name
-              AND n.nspname OPERATOR(pg_catalog.=) schema_part::name
-           OR c.relname OPERATOR(pg_catalog.=) find_relation.relation_name::name
+        WHERE dot OPERATOR(pg_catalog.>) 0 AND c.relname OPERATOR(pg_catalog.=) table_part::pg_catalog.name
+              AND n.nspname OPERATOR(pg_catalog.=) schema_part::pg_catalog.name
+           OR c.relname OPERATOR(pg_catalog.=) find_relation.relation_name::pg_catalog.name
               AND (n.nspname OPERATOR(pg_catalog.=) 'public' OR pg_catalog.pg_table_is_visible(c.oid))
         ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC LIMIT 1;
     END IF;

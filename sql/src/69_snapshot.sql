@@ -50,14 +50,18 @@ CREATE FUNCTION pgml.take_snapshot(
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
 DECLARE
-    source regclass := pgml.find_relation(take_snapshot.relation_name);
-    described record := pgml.training_query(source, take_snapshot.labels);
+    source pg_catalog.regclass := pgml.find_relation(take_snapshot.relation_name);
+    described pg_catalog.record := pgml.training_query(source, take_snapshot.labels);
     taken pgml.snapshots;
-    odd text;
+    odd pg_catalog.text;
 BEGIN
-    SELECT pg_catalog.string_agg(k, ', ') INTO odd FROM pg_catalog.jsonb_object_keys(
-        CASE WHEN pg_catalog.jsonb_typeof(take_snapshot.preprocess) OPERATOR(pg_catalog.=) 'object'
-             THEN take_snapshot.preprocess ELSE '{}' END) AS k
+    IF pg_catalog.jsonb_typeof(take_snapshot.preprocess) OPERATOR(pg_catalog.<>) 'object' THEN
+        RAISE EXCEPTION 'preprocess is %, not an object', take_snapshot.preprocess
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'an object by the names of columns, such as {"age": {"impute": "mean", "scale": "standard"}}';
+    END IF;
+    SELECT pg_catalog.string_agg(k, ', ') INTO odd
+    FROM pg_catalog.jsonb_object_keys(coalesce(take_snapshot.preprocess, '{}')) AS k
     WHERE NOT described.columns OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('name', k));
     IF odd IS NOT NULL THEN
         RAISE WARNING 'preprocess names what is no column of %: %', take_snapshot.relation_name, odd;

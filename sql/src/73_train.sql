@@ -42,6 +42,9 @@ BEGIN
     IF project_to_train.project_name IS NULL THEN
         RAISE EXCEPTION 'a project needs a name, not NULL' USING ERRCODE = 'null_value_not_allowed',
             HINT = 'pgml.train(''name of the project'', …)';
+    ELSIF project_to_train.project_name = '' THEN
+        RAISE EXCEPTION 'the name of the project is empty' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'pgml.train(''name of the project'', …)';
     END IF;
     IF NOT EXISTS (SELECT FROM pgml.projects AS p WHERE p.name = project_to_train.project_name) THEN
         IF wanted IS NULL THEN
@@ -78,7 +81,7 @@ DECLARE
 BEGIN
     IF snapshot_to_train.relation_name IS NOT NULL THEN
         IF snapshot_to_train.labels IS NULL
-           AND (snapshot_to_train.project).task::text OPERATOR(pg_catalog.=) ANY (ARRAY['regression', 'classification', 'forecasting']) THEN
+           AND (snapshot_to_train.project).task::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['regression', 'classification', 'forecasting']) THEN
             RAISE EXCEPTION 'You must pass a `y_column_name` when you pass a `relation_name` for a supervised task.'
                 USING ERRCODE = 'invalid_parameter_value', HINT = 'y_column_name => the column to predict';
         END IF;
@@ -118,7 +121,7 @@ CREATE FUNCTION pgml.prepare_training(
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
 DECLARE
-    source regclass;
+    source pg_catalog.regclass;
 BEGIN
     IF pg_catalog.to_regclass('pgml.training') IS NULL THEN
         RAISE EXCEPTION 'this host of the foreign data wrapper cannot train' USING ERRCODE = 'feature_not_supported',
@@ -217,14 +220,14 @@ CREATE FUNCTION pgml.train_model(
     SET synchronize_seqscans = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
-    plan record := pgml.prepare_training(train_model.project_name, train_model.task, train_model.relation_name,
+    plan pg_catalog.record := pgml.prepare_training(train_model.project_name, train_model.task, train_model.relation_name,
         train_model.labels, train_model.algorithm, train_model.hyperparams, train_model.search, train_model.search_params,
         train_model.search_args, train_model.test_size, train_model.test_sampling, train_model.runtime,
         train_model.materialize, train_model.preprocess, false);
     project pgml.projects := plan.project;
     snapshot pgml.snapshots := plan.snapshot;
-    rows_query text := plan.query;
-    call jsonb := plan.spec;
+    rows_query pg_catalog.text := plan.query;
+    call pg_catalog.jsonb := plan.spec;
     parts CURSOR FOR SELECT t.part, t.data, t.result FROM pgml.training AS t
         WHERE t.query OPERATOR(pg_catalog.=) rows_query AND t.spec OPERATOR(pg_catalog.=) call;
     model pgml.models;
@@ -233,7 +236,7 @@ BEGIN
     model := pgml.store_model(parts, project.id, snapshot.id, call);
     CLOSE parts;
     of_project := project.name;
-    for_task := pg_catalog.replace(project.task::text, '_', '-');
+    for_task := pg_catalog.replace(project.task::pg_catalog.text, '_', '-');
     by_algorithm := model.algorithm;
     is_deployed := pgml.deploy_if_better(project, model, train_model.automatic_deploy);
     PERFORM pgml.say_not_committed(model.id);

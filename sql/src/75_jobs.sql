@@ -35,16 +35,16 @@ CREATE FUNCTION pgml.train_background(
     SET synchronize_seqscans = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
-    plan record := pgml.prepare_training(train_background.project_name, train_background.task, train_background.relation_name,
+    plan pg_catalog.record := pgml.prepare_training(train_background.project_name, train_background.task, train_background.relation_name,
         CASE WHEN train_background.y_column_name IS NOT NULL THEN ARRAY[train_background.y_column_name] END,
         train_background.algorithm, train_background.hyperparams, train_background.search, train_background.search_params,
         train_background.search_args, train_background.test_size, train_background.test_sampling, train_background.runtime,
         train_background.materialize_snapshot, train_background.preprocess, true);
     project pgml.projects := plan.project;
     snapshot pgml.snapshots := plan.snapshot;
-    rows_query text := plan.query;
-    call jsonb := plan.spec;
-    new_job text;
+    rows_query pg_catalog.text := plan.query;
+    call pg_catalog.jsonb := plan.spec;
+    new_job pg_catalog.text;
 BEGIN
     SELECT t.result OPERATOR(pg_catalog.->>) 'job' INTO new_job FROM pgml.training AS t
     WHERE t.query OPERATOR(pg_catalog.=) rows_query AND t.spec OPERATOR(pg_catalog.=) call;
@@ -64,7 +64,7 @@ CREATE FUNCTION pgml.collect(job text)
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000 ROWS 1
 AS $$
 DECLARE
-    this_job text := collect.job;
+    this_job pg_catalog.text := collect.job;
     started pgml.jobs;
     of_project pgml.projects;
     model pgml.models;
@@ -81,7 +81,7 @@ BEGIN
     model := pgml.store_model(parts, started.project_id, started.snapshot_id, started.spec);
     CLOSE parts;
     project := of_project.name;
-    task := pg_catalog.replace(of_project.task::text, '_', '-');
+    task := pg_catalog.replace(of_project.task::pg_catalog.text, '_', '-');
     algorithm := model.algorithm;
     deployed := pgml.deploy_if_better(of_project, model, started.automatic_deploy);
     PERFORM pgml.say_not_committed(model.id);
@@ -95,8 +95,8 @@ CREATE FUNCTION pgml.cancel_job(job text) RETURNS TABLE (state text, detail text
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000 ROWS 1
 AS $$
 DECLARE
-    this_job text := cancel_job.job;
-    wanted text := 'cancel';
+    this_job pg_catalog.text := cancel_job.job;
+    wanted pg_catalog.text := 'cancel';
 BEGIN
     RETURN QUERY SELECT c.state, c.detail FROM pgml.job_control AS c
     WHERE c.job OPERATOR(pg_catalog.=) this_job AND c.action OPERATOR(pg_catalog.=) wanted;

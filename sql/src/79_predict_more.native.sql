@@ -90,6 +90,20 @@ COMMENT ON FUNCTION pgml.predict_proba_row(bigint, record) IS
     'probabilities of the classes, in ascending order of their codes, for one row with the preprocessing of the training, by one model';
 GRANT EXECUTE ON FUNCTION pgml.predict_proba_row(bigint, record) TO pgml_user;
 
+CREATE FUNCTION pgml.refuse_joint(task pgml.task) RETURNS void
+    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+AS $$
+BEGIN
+    IF refuse_joint.task OPERATOR(pg_catalog.<>) 'regression'::pgml.task THEN
+        RAISE EXCEPTION 'You can''t predict several targets with a % model', refuse_joint.task
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'pgml.predict_joint is for regression, as pgml.train_joint trains it; for one value: pgml.predict, for several rows: pgml.predict_batch';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION pgml.refuse_joint(pgml.task) IS 'raises 22023 for a task that has no joint predictions';
+GRANT EXECUTE ON FUNCTION pgml.refuse_joint(pgml.task) TO pgml_user;
+
 CREATE FUNCTION pgml.predict_joint(project_name text, features double precision[]) RETURNS real[]
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 10000
 AS $$
@@ -98,11 +112,14 @@ DECLARE
         SELECT r.predictions FROM pgml.prediction AS r
         WHERE r.artifact OPERATOR(pg_catalog.=) (
                   SELECT p.serving FROM pgml.projects AS p
-                  WHERE p.name OPERATOR(pg_catalog.=) predict_joint.project_name)
+                  WHERE p.name OPERATOR(pg_catalog.=) predict_joint.project_name
+                    AND p.task OPERATOR(pg_catalog.=) 'regression'::pgml.task)
           AND r.features OPERATOR(pg_catalog.=) predict_joint.features::real[]);
 BEGIN
     IF answer IS NULL THEN
         PERFORM pgml.serving_artifact(predict_joint.project_name);
+        PERFORM pgml.refuse_joint(p.task) FROM pgml.projects AS p
+        WHERE p.name OPERATOR(pg_catalog.=) predict_joint.project_name;
     END IF;
     RETURN answer;
 END
@@ -119,11 +136,16 @@ DECLARE
         SELECT r.predictions FROM pgml.prediction AS r
         WHERE r.artifact OPERATOR(pg_catalog.=) (
                   SELECT m.artifact FROM pgml.models AS m
-                  WHERE m.id OPERATOR(pg_catalog.=) predict_joint.model_id)
+                      JOIN pgml.projects AS p ON p.id OPERATOR(pg_catalog.=) m.project_id
+                  WHERE m.id OPERATOR(pg_catalog.=) predict_joint.model_id
+                    AND p.task OPERATOR(pg_catalog.=) 'regression'::pgml.task)
           AND r.features OPERATOR(pg_catalog.=) predict_joint.features::real[]);
 BEGIN
     IF answer IS NULL THEN
         PERFORM pgml.model_artifact(predict_joint.model_id);
+        PERFORM pgml.refuse_joint(p.task) FROM pgml.models AS m
+            JOIN pgml.projects AS p ON p.id OPERATOR(pg_catalog.=) m.project_id
+        WHERE m.id OPERATOR(pg_catalog.=) predict_joint.model_id;
     END IF;
     RETURN answer;
 END

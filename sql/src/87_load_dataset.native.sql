@@ -19,8 +19,10 @@ COMMENT ON COLUMN pgml.dataset_rows.records IS 'an array of records, some hundre
 GRANT SELECT ON pgml.dataset_rows TO pgml_trainer;
 
 -- The one thing that a caller cannot do for himself, for schema pgml is the extension's owner's:
--- an empty table in it. The types come from a closed list, the table is given to a role that the
--- session may act as, and what is there already is never touched.
+-- an empty table in it. The types come from a closed list, and what is there already is never
+-- touched. CURRENT_USER is the definer here, so the role that the session has set is asked, which
+-- a superuser's session after SET ROLE has too: the table is given to that role, or to one that it
+-- is a member of and could make the table as.
 CREATE FUNCTION pgml.create_dataset_table(table_name name, columns jsonb, table_owner regrole) RETURNS void
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -28,9 +30,10 @@ AS $$
 DECLARE
     allowed constant text[] := ARRAY['real', 'double precision', 'smallint', 'integer', 'bigint', 'boolean', 'text', 'jsonb'];
     odd text;
+    acting name := CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role') END;
 BEGIN
-    IF NOT pg_has_role(session_user, create_dataset_table.table_owner, 'MEMBER') THEN
-        RAISE EXCEPTION 'role % may not make a table for %', quote_ident(session_user), create_dataset_table.table_owner
+    IF NOT pg_has_role(acting, create_dataset_table.table_owner, 'MEMBER') THEN
+        RAISE EXCEPTION 'role % may not make a table for %', quote_ident(acting), create_dataset_table.table_owner
             USING ERRCODE = 'insufficient_privilege', HINT = 'call it as the role that shall own the table';
     END IF;
     IF create_dataset_table.table_name ~ '^snapshot_[0-9]+$' THEN
@@ -51,10 +54,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pgml.create_dataset_table(name, jsonb, regrole) IS
-    'makes an empty table in schema pgml for a role that the session is a member of';
+    'makes an empty table in schema pgml for the role that the session acts as, or one that it is a member of';
 GRANT EXECUTE ON FUNCTION pgml.create_dataset_table(name, jsonb, regrole) TO pgml_trainer;
 
--- The table is dropped by the caller's own right: who does not own it gets the usual error.
+-- The table is dropped by the caller's own right; who has none is told whose it is.
 CREATE FUNCTION pgml.load_dataset(
     source text, subset text DEFAULT NULL, "limit" bigint DEFAULT NULL, kwargs jsonb DEFAULT '{}'
 ) RETURNS TABLE (table_name text, rows bigint)
@@ -63,8 +66,9 @@ AS $$
 DECLARE
     loaded bigint := 0;
     added bigint;
-    chunk record;
-    given jsonb := coalesce(load_dataset.kwargs, '{}');
+    chunk pg_catalog.record;
+    there pg_catalog.record;
+    given pg_catalog.jsonb := coalesce(load_dataset.kwargs, '{}');
     statement pg_catalog.text := 'SELECT d.columns, d.records FROM pgml.dataset_rows AS d'
         ' WHERE d.source OPERATOR(pg_catalog.=) $1 AND d.kwargs OPERATOR(pg_catalog.=) $4';
 BEGIN
@@ -80,9 +84,19 @@ BEGIN
     END IF;
     FOR chunk IN EXECUTE statement USING load_dataset.source, load_dataset.subset, load_dataset."limit", given LOOP
         IF chunk.columns IS NOT NULL THEN
-            IF EXISTS (SELECT FROM pg_catalog.pg_class AS c
-                       WHERE c.relnamespace OPERATOR(pg_catalog.=) 'pgml'::pg_catalog.regnamespace
-                         AND c.relname OPERATOR(pg_catalog.=) load_dataset.source::pg_catalog.name) THEN
+            SELECT c.relowner::pg_catalog.regrole AS owner, pg_catalog.pg_has_role(c.relowner, 'USAGE')
+                   OR pg_catalog.pg_has_role(n.nspowner, 'USAGE') AS may_drop INTO there
+            FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+            WHERE n.nspname OPERATOR(pg_catalog.=) 'pgml'
+              AND c.relname OPERATOR(pg_catalog.=) load_dataset.source::pg_catalog.name;
+            IF FOUND THEN
+                IF NOT there.may_drop THEN
+                    RAISE EXCEPTION 'table pgml.% is there already and belongs to role %',
+                        pg_catalog.quote_ident(load_dataset.source), there.owner
+                        USING ERRCODE = 'insufficient_privilege', HINT = pg_catalog.format(
+                            'use it, if that role grants SELECT; or have it, or a superuser, drop it: DROP TABLE pgml.%I',
+                            load_dataset.source);
+                END IF;
                 EXECUTE pg_catalog.format('DROP TABLE pgml.%I CASCADE', load_dataset.source);
             END IF;
             PERFORM pgml.create_dataset_table(

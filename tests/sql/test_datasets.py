@@ -110,8 +110,37 @@ def test_the_table_is_the_callers(db: Database, stack: TestStack) -> None:
     assert db.execute(owner).fetchone() == ("doors_trainer",)
     assert db.execute("SELECT rows FROM pgml.load_dataset('wine')").fetchone() == (178,)
     db.execute("SET ROLE doors_other")
-    with pytest.raises(errors.InsufficientPrivilege, match="must be owner of table wine"):
+    with pytest.raises(errors.InsufficientPrivilege) as caught:
         db.execute("SELECT pgml.load_dataset('wine')")
+    said = caught.value.diag
+    assert said.message_primary == "table pgml.wine is there already and belongs to role doors_trainer"
+    assert "DROP TABLE pgml.wine" in str(said.message_hint)
+
+
+def test_a_member_of_the_owner_replaces_the_table(db: Database, stack: TestStack) -> None:
+    stack.role("doors_trainer", ("pgml_trainer",))
+    db.execute("CREATE ROLE doors_member IN ROLE doors_trainer")
+    db.execute("DROP TABLE IF EXISTS pgml.wine; SET ROLE doors_trainer; SELECT pgml.load_dataset('wine')")
+    db.execute("SET ROLE doors_member")
+    assert db.execute("SELECT rows FROM pgml.load_dataset('wine')").fetchone() == (178,)
+
+
+def test_a_superusers_session_makes_a_table_for_the_role_that_it_has_set(
+    db: Database, stack: TestStack
+) -> None:
+    stack.role("doors_trainer", ("pgml_trainer",))
+    make = "SELECT pgml.create_dataset_table('squatted', %s, %s::regrole)"
+    columns = '[{"name": "a", "type": "real"}]'
+    db.execute("SET ROLE doors_trainer")
+    for owner in ("postgres", "pgml_admin"):
+        with (
+            pytest.raises(errors.InsufficientPrivilege, match="role doors_trainer may not make a table for"),
+            db.transaction(),
+        ):
+            db.execute(make, [columns, owner])
+    db.execute(make, [columns, "doors_trainer"])
+    db.execute("RESET ROLE; DROP TABLE pgml.squatted")
+    db.execute(make, [columns, "pgml_admin"])
 
 
 def test_a_plain_user_makes_no_table(db: Database, stack: TestStack) -> None:

@@ -55,6 +55,24 @@ def test_an_enum_names_what_it_does_not_know(db: Database) -> None:
         db.execute("SELECT * FROM pgml.train('p', 'regression', 't', 'y', 'xgbost')")
 
 
+@pytest.mark.parametrize(
+    ("kind", "among"),
+    [
+        ("task", "regression"), ("algorithm", "xgboost"), ("runtime", "python"), ("strategy", "rollback"),
+        ("search", "random"), ("sampling", "stratified"), ("status", "failed"),
+    ],
+)  # fmt: skip
+def test_a_text_that_is_no_enum_is_told_what_there_is(kind: str, among: str, db: Database) -> None:
+    db.execute(f"CREATE FUNCTION pg_temp.takes(pgml.{kind}) RETURNS text LANGUAGE sql RETURN $1::text")
+    for text in ("text", "varchar"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as caught, db.transaction():
+            db.execute(f"SELECT pg_temp.takes('oddity'::{text})")
+        assert caught.value.diag.message_primary == f'there is no {kind} "oddity"'
+        hint = str(caught.value.diag.message_hint)
+        assert hint.startswith("one of: ") and among in hint.removeprefix("one of: ").split(", ")
+    assert one(db, "SELECT pg_temp.takes(NULL::text)") is None
+
+
 # -- what serves -----------------------------------------------------------------------------
 
 

@@ -181,6 +181,57 @@ def test_public_and_groups_may_be_granted(roles: Database) -> None:
         roles.execute("SELECT pgml.grant_model('shop', 'nobody')")
 
 
+NAMES_A_SNAPSHOT = (
+    "INSERT INTO pgml.models (project_id, snapshot_id, num_features, algorithm, hyperparams, status,"
+    " search_params, search_args) SELECT id, {snapshot}, 1, 'x', '{{}}', 'successful', '{{}}', '{{}}'"
+    " FROM pgml.projects WHERE name = '{project}'"
+)
+
+
+def test_a_model_names_no_snapshot_of_another(roles: Database) -> None:
+    trained(roles, "test_alice")
+    snapshot = one(roles, "SELECT id FROM pgml.snapshots")
+    for role in ("test_bob", "test_anna", "test_boss"):
+        trained(roles, role, f"of {role}", artifact=role)
+    for missing in (snapshot, 99999):
+        error = refused(roles, "test_bob", NAMES_A_SNAPSHOT.format(snapshot=missing, project="of test_bob"))
+        assert error.sqlstate == "42501" and f"snapshot {missing} is not one of role test_bob" in str(error)
+        assert error.diag.message_hint
+    for role in ("test_anna", "test_boss"):
+        with acting(roles, role):
+            roles.execute(NAMES_A_SNAPSHOT.format(snapshot=snapshot, project=f"of {role}"))
+    with acting(roles, "test_bob"):
+        roles.execute(NAMES_A_SNAPSHOT.format(snapshot="NULL", project="of test_bob"))
+        assert roles.execute("SELECT owner::text FROM pgml.snapshots").fetchall() == [("test_bob",)]
+
+
+def test_a_grant_does_not_let_a_trainer_name_the_snapshot(roles: Database) -> None:
+    """It is visible by the grant, and would stay so after the grant was taken back."""
+    trained(roles, "test_alice")
+    trained(roles, "test_bob", "own", artifact="of his own")
+    snapshot = one(roles, "SELECT min(id) FROM pgml.snapshots")
+    roles.execute("SELECT pgml.grant_model('shop', 'test_bob')")
+    with acting(roles, "test_bob"):
+        assert one(roles, "SELECT count(*) FROM pgml.snapshots") == 2
+    error = refused(roles, "test_bob", NAMES_A_SNAPSHOT.format(snapshot=snapshot, project="own"))
+    assert error.sqlstate == "42501"
+
+
+def test_a_model_shows_no_snapshot_that_its_owner_may_not_see(roles: Database) -> None:
+    """Where the row is there nevertheless: written by a superuser, or by who has lost the right."""
+    trained(roles, "test_alice")
+    trained(roles, "test_bob", "own", artifact="of his own")
+    trained(roles, "test_anna", "annas", artifact="hers")
+    snapshot = one(roles, "SELECT min(id) FROM pgml.snapshots")
+    roles.execute("UPDATE pgml.models SET snapshot_id = %s WHERE owner = 'test_bob'::regrole", [snapshot])
+    assert seen(roles, "test_bob")["snapshots"] == 1
+    with acting(roles, "test_anna"):
+        roles.execute(NAMES_A_SNAPSHOT.format(snapshot=snapshot, project="annas"))
+        assert one(roles, "SELECT count(*) FROM pgml.snapshots") == 2
+    roles.execute("REVOKE test_alice FROM test_anna")
+    assert seen(roles, "test_anna")["snapshots"] == 1
+
+
 @pytest.mark.parametrize("verb", ["predict", "forecast"])
 def test_the_gate_asks_for_a_model_that_the_role_sees(verb: str, roles: Database) -> None:
     trained(roles, "test_alice", artifact="theirs")

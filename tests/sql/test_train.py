@@ -51,6 +51,12 @@ REFUSALS = (
     ("'p', 'regression'", "22023", "You must pass a `relation_name` and `y_column"),
     ("'p', 'regression', 'flowers'", "22023", "You must pass a `y_column_name` when you pass a `"),
     ("NULL, 'regression', 'flowers', 'y'", "22004", "a project needs a name"),
+    ("'', 'regression', 'flowers', 'y'", "22023", "the name of the project is empty"),
+    (PLAIN + ", 'xgbost'::text", "22023", 'there is no algorithm "xgbost"'),
+    (PLAIN + ", search => 'gird'::text", "22023", 'there is no search "gird"'),
+    (PLAIN + ", test_sampling => 'shuffled'::varchar", "22023", 'there is no sampling "shuffled"'),
+    (PLAIN + ", preprocess => '[]'", "22023", "preprocess is [], not an object"),
+    (PLAIN + ", preprocess => 'null'", "22023", "preprocess is null, not an object"),
     ("'p', 'regression', 'nowhere', 'y'", "42P01", 'Relation "nowhere" could not be found in the public'),
     ("'p', 'regression', 'some.where', 'y'", "42P01", 'Relation "some"."where" doesn\'t exist'),
     ("'p', 'regression', 'flowers', 'z'", "42703", "Column `z` not found. Did you pass the correct"),
@@ -135,6 +141,24 @@ def test_the_same_call_on_the_same_rows_gives_the_same_model(flowers: Database) 
             train(flowers, f", 'random_forest', test_sampling => '{sampling}'")
     hashes = [row[0] for row in flowers.execute("SELECT artifact FROM pgml.models ORDER BY id")]
     assert hashes[0] == hashes[1] and hashes[2] == hashes[3] and hashes[0] != hashes[2]
+
+
+def test_search_params_are_tried_without_a_search(flowers: Database) -> None:
+    call = "SELECT * FROM pgml.train('p', 'regression', 'flowers', 'y', 'ridge', search_params => %s)"
+    flowers.execute(call, ['{"alpha": [1000000, 0.001]}'])
+    chosen, tried, folds = one(flowers, """
+        SELECT hyperparams, metrics->'search_results'->'params', metrics->'search_results'->'n_splits'
+        FROM pgml.models""")  # fmt: skip
+    assert chosen == {"alpha": 0.001} and tried == [{"alpha": 1000000}, {"alpha": 0.001}]
+    assert folds == 1
+    flowers.execute(call, ['{"alpha": [7]}'])
+    assert one(flowers, "SELECT hyperparams FROM pgml.models ORDER BY id DESC LIMIT 1") == {"alpha": 7}
+
+
+def test_a_column_that_there_is_not_in_preprocess_is_a_warning(flowers: Database) -> None:
+    heard = said(flowers)
+    train(flowers, """, preprocess => '{"z": {"scale": "standard"}}'""")
+    assert ("WARNING", "preprocess names what is no column of flowers: z") in heard
 
 
 def test_arguments_of_a_driver_are_text(flowers: Database) -> None:

@@ -141,7 +141,7 @@ def test_types_of_the_user_are_not_used(shop: Database, connect: Callable[..., D
             shop.execute(f"CREATE DOMAIN hostile.{name} AS pg_catalog.text CHECK (hostile.runs('{name}'))")
         fitter = connect(role="test_fitter")
         fitter.execute("SET search_path = hostile, pg_catalog, public")
-        with pytest.raises(psycopg.errors.RaiseException, match="hostile.text runs"):
+        with pytest.raises(psycopg.errors.RaiseException, match=r"hostile\.text runs"):
             fitter.execute("SELECT 'a'::text")
         fitter.execute(
             f'SELECT * FROM pgml.train({CALL}, preprocess => \'{{"a": {{"scale": "standard"}}}}\')'
