@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -128,6 +129,56 @@ def test_it_runs_in_a_block_that_catches_errors(rows: None, db: Database) -> Non
     assert row is not None and "the spec describes the columns b, y" in str(row[0])
     found = db.execute(training()).fetchone()
     assert found is not None and found[2]["rows"] == 20_000
+
+
+@pytest.mark.parametrize(
+    ("spec", "query", "said"),
+    [
+        ({}, "SELECT a::int8 AS a, b, y FROM train_rows", 'column "a" as float8; in the rows it is int8'),
+        ({}, "SELECT a, b::text AS b, y FROM train_rows", 'column "b" as float8; in the rows it is text'),
+        (
+            {},
+            "SELECT a, b, ARRAY[y] AS y FROM train_rows",
+            'column "y" as float8; in the rows it is float8[]',
+        ),
+        ({"columns": [{**COLUMNS[0], "position": "x"}, *COLUMNS[1:]]}, ROWS, 'column "a" is "x"'),
+    ],
+    ids=["integer", "text", "array", "position"],
+)
+def test_a_spec_that_is_not_the_query_s_says_what_differs(
+    spec: dict[str, object], query: str, said: str, rows: None, db: Database
+) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+        db.execute(training(None, query, **spec))
+    assert said in str(caught.value.diag.message_primary)
+    assert caught.value.diag.message_hint
+
+
+def test_a_background_training_returns_while_another_runs(
+    rows: None, connect: Callable[..., Database]
+) -> None:
+    """Nobody waits for a turn: not the caller, and stat_activity shows what does."""
+    places = max(1, len(os.sched_getaffinity(0)) // 2)
+    if places > 4:
+        pytest.skip(f"the server runs {places} fits at a time, too many to keep busy here")
+    db, watcher = connect(autocommit=True), connect(autocommit=True)
+    jobs = []
+    try:
+        for _ in range(places + 1):
+            found = db.execute(training(FOREVER, background=True)).fetchone()
+            assert found is not None
+            jobs.append(found[2]["job"])
+        seen = watcher.execute(
+            "SELECT state FROM pgml.stat_jobs WHERE job = ANY (%s) ORDER BY submitted_at", [jobs]
+        ).fetchall()
+        assert seen[-1] == ("waiting",) and seen[0] == ("running",)
+        shown = watcher.execute(
+            "SELECT lane, state FROM pgml.stat_activity WHERE verb = 'train' AND pid IS NULL"
+        ).fetchall()
+        assert ("background", "waiting") in shown and len(shown) > places
+    finally:
+        for job in reversed(jobs):
+            db.execute("SELECT state FROM pgml.job_control WHERE job = %s AND action = 'cancel'", [job])
 
 
 def test_a_job_belongs_to_the_role_that_started_it(

@@ -44,6 +44,10 @@ def done(server: FramesServer, job: str) -> None:
     until("the job is done", lambda: states(server)[job] == "done")
 
 
+def running(server: FramesServer, job: str) -> None:
+    until("the job runs", lambda: states(server)[job] == "running")
+
+
 def spools(server: FramesServer) -> list[os.stat_result]:
     """The files of rows that the server holds; they have no name any more."""
     found = []
@@ -57,16 +61,16 @@ def spools(server: FramesServer) -> list[os.stat_result]:
 
 
 def test_a_job_whose_turn_has_not_come_has_its_rows_and_an_id(server: FramesServer) -> None:
-    running = submit(server, SMALL, role="alice", hyperparams=FOREVER)
+    first = submit(server, SMALL, role="alice", hyperparams=FOREVER)
     waiting = submit(server, LARGER, role="bob")
-    assert states(server) == {running: "running", waiting: "waiting"}
+    assert states(server) == {first: "running", waiting: "waiting"}
     early = ask(server, "job_result", job=waiting, role="bob").failure
     assert early is not None and early.code == "not_ready" and "its turn has not come" in early.message
     (spool,) = spools(server)
     assert spool.st_mode & 0o777 == 0o600
     assert spool.st_size > 40_000 * 5 * 8, "all rows are in it"
     assert not list((server.folder / "state" / "jobs").glob("*.spool"))
-    assert end(server, running) == "its process was killed"
+    assert end(server, first) == "its process was killed"
     done(server, waiting)
     assert not spools(server)
     collected = ask(server, "job_result", job=waiting, role="bob")
@@ -102,7 +106,7 @@ def test_roles_take_turns(server: FramesServer) -> None:
     ]
     for now, after in ((first, other), (other, second), (second, third)):
         end(server, now)
-        until("the next runs", lambda after=after: states(server)[after] == "running")
+        running(server, after)
         assert list(states(server).values()).count("running") == 1
 
 
@@ -115,21 +119,21 @@ def test_a_job_that_waits_can_be_cancelled(server: FramesServer) -> None:
 
 
 def test_a_caller_that_goes_while_its_rows_are_kept_leaves_nothing(server: FramesServer) -> None:
-    running = submit(server, SMALL, hyperparams=FOREVER)
+    first = submit(server, SMALL, hyperparams=FOREVER)
     with Training(server, LARGER, spec_of(LARGER, background=True)) as training:
         training.push(LARGER.blocks()[:5])
         training.acknowledged()
         assert len(spools(server)) == 1
     until("its file is gone", lambda: not spools(server))
-    assert list(states(server)) == [running]
+    assert list(states(server)) == [first]
 
 
 def test_a_job_whose_rows_are_not_complete_lets_others_by(server: FramesServer) -> None:
-    running = submit(server, SMALL, hyperparams=FOREVER)
+    first = submit(server, SMALL, hyperparams=FOREVER)
     with Training(server, LARGER, spec_of(LARGER, background=True)) as training:
         training.push(LARGER.blocks()[:5])
         training.acknowledged()
-        end(server, running)
+        end(server, first)
         assert train(server, SMALL).result["rows"] == 2000
         training.push(LARGER.blocks()[5:])
         training.finish()
@@ -140,25 +144,25 @@ def test_a_job_whose_rows_are_not_complete_lets_others_by(server: FramesServer) 
 
 def test_what_waits_has_a_limit() -> None:
     with serving(TABULAR + "job_spool_bytes = 100000\n") as server:
-        running = submit(server, SMALL, hyperparams=FOREVER)
+        first = submit(server, SMALL, hyperparams=FOREVER)
         refused = train(server, LARGER, spec_of(LARGER, background=True)).failure
         assert refused is not None and (refused.code, refused.sqlstate) == ("overloaded", "53000")
         assert "job_spool_bytes" in refused.hint
-        assert list(states(server)) == [running] and not spools(server)
+        assert list(states(server)) == [first] and not spools(server)
         waiting = submit(server, SMALL)
         assert states(server)[waiting] == "waiting", "what was refused holds no room"
 
 
 def test_a_full_queue_takes_the_first_of_another_role() -> None:
     with serving(TABULAR + "fit_queue = 1\n") as server:
-        running = submit(server, SMALL, role="alice", hyperparams=FOREVER)
+        first = submit(server, SMALL, role="alice", hyperparams=FOREVER)
         submit(server, SMALL, role="alice")
         more = train(server, SMALL, spec_of(SMALL, background=True), role="alice").failure
         assert more is not None and more.code == "overloaded"
         other = submit(server, SMALL, role="bob")
         third = train(server, SMALL, spec_of(SMALL, background=True), role="carol").failure
         assert third is not None and third.code == "overloaded"
-        end(server, running)
+        end(server, first)
         done(server, other)
 
 

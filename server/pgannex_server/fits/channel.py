@@ -51,11 +51,6 @@ class Channel(Stream):
         if idle:
             self._on_writable()
 
-    @property
-    def is_flushed(self) -> bool:
-        """Whether the socket has taken everything."""
-        return not self._waiting
-
     def close(self) -> None:
         self._waiting.clear()
         super().close()

@@ -125,11 +125,6 @@ class Fit:
         spool = self._spool
         return spool is None or not spool.is_used or (self._complete and spool.is_flushed)
 
-    @property
-    def is_flushed(self) -> bool:
-        """Whether the process has been given everything that was written."""
-        return self._channel is not None and self._channel.is_flushed
-
     def cancel(self) -> None:
         """Nobody wants it any more: kill it now. Its owner hears nothing of it."""
         if self._cancelled or self.state == "ended":
@@ -143,10 +138,6 @@ class Fit:
             self._left(self)
         else:
             self._kill()
-
-    def memory(self) -> int:
-        """Bytes that the process has beyond what it shares with the template."""
-        return max(0, resident(self.pid) - self._base_memory) if self.pid else 0
 
     # -- what the queue does ------------------------------------------------------------------
 
@@ -169,7 +160,7 @@ class Fit:
         self.state = "receiving rows"
         self.started_at = time.monotonic()
         self._drop_spool()
-        self._channel.push(*_split(self.order))
+        self._channel.push(frames.SPEC, self.order.pack())
         waiting, self._before = self._before, []
         for type_, payload, seq in waiting:
             self._send(type_, payload, seq)
@@ -397,10 +388,6 @@ _MEMORY_HINT = "if it was killed for memory: train on less, or set [tabular] fit
 def _starved(tail: str) -> bool:
     """What a library prints that cannot have another thread, for want of memory for its stack."""
     return "Thread creation failed" in tail
-
-
-def _split(order: Order) -> tuple[int, bytes]:
-    return frames.SPEC, order.pack()
 
 
 def _nobody(_: Fit) -> None:

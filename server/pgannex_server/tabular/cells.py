@@ -76,7 +76,11 @@ def _layout(pg_type: str, width: int) -> str:
     found = _NUMBERS.get(pg_type) or _TIMES.get(pg_type, "")
     if found and np.dtype(found).itemsize == width:
         return found
-    raise WireError("protocol_violation", f"a column of type {pg_type} has width {width}")
+    raise WireError(
+        "protocol_violation",
+        f"a column of type {pg_type} has width {width}",
+        hint="the rows have another type than is said of them: cast the column in the query",
+    )
 
 
 def _fixed(pg_type: str, nrows: int, data: bytes) -> Cells:
