@@ -44,27 +44,29 @@ COMMENT ON TYPE pgml.status IS 'state of a model';
 DO $$
 DECLARE
     kind name;
+    reader name;
     made text;
 BEGIN
     FOREACH kind IN ARRAY ARRAY['task', 'algorithm', 'runtime', 'strategy', 'search', 'sampling', 'status']::name[] LOOP
-        made := pg_catalog.format('pgml.to_%s(text)', kind);
+        reader := 'to_' || kind;
+        made := pg_catalog.format('pgml.%I(text)', reader);
         EXECUTE pg_catalog.format($outer$
-            CREATE FUNCTION pgml.to_%1$s(word text) RETURNS pgml.%1$I
+            CREATE FUNCTION pgml.%2$I(word text) RETURNS pgml.%1$I
                 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
                 SET search_path = pg_catalog, pg_temp
             AS $body$
             DECLARE
                 found_value pgml.%1$I;
             BEGIN
-                SELECT v INTO found_value FROM unnest(enum_range(NULL::pgml.%1$I)) AS v WHERE v::text = to_%1$s.word;
+                SELECT v INTO found_value FROM unnest(enum_range(NULL::pgml.%1$I)) AS v WHERE v::text = %2$I.word;
                 IF NOT FOUND THEN
-                    RAISE EXCEPTION 'there is no %1$s "%%"', to_%1$s.word
+                    RAISE EXCEPTION 'there is no %1$s "%%"', %2$I.word
                         USING ERRCODE = 'invalid_parameter_value', HINT = format('one of: %%s', (
                             SELECT string_agg(v::text, ', ') FROM unnest(enum_range(NULL::pgml.%1$I)) AS v));
                 END IF;
                 RETURN found_value;
             END
-            $body$ $outer$, kind);
+            $body$ $outer$, kind, reader);
         EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', made,
             pg_catalog.format('the %s of that name; raises 22023 with those that there are', kind));
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgml_user', made);

@@ -334,7 +334,7 @@ def test_the_white_list_narrows_embed_at_once(roles: Database, host: str) -> Non
 def committed(connect: Callable[..., Database], stack: Any) -> Iterator[Database]:
     """A project `shared` that is there for other sessions too."""
     admin = connect(autocommit=True)
-    stack.role("test_reader")
+    stack.role("test_row_reader")
     admin.execute("DELETE FROM pgml.projects WHERE name = 'shared'; DROP TABLE IF EXISTS public.numbers")
     admin.execute(NUMBERS)
     stored(admin, "shared", artifact="shared hash")
@@ -351,7 +351,7 @@ def test_a_revoked_grant_is_forgotten_by_other_sessions(
     """
     if host != "native":
         pytest.skip("the Multicorn host keeps no rights")
-    reader = connect(role="test_reader")
+    reader = connect(role="test_row_reader")
     ask = "SELECT prediction FROM pgml.prediction WHERE artifact = 'shared hash' AND features = '{1}'"
 
     def passes() -> bool:
@@ -360,9 +360,9 @@ def test_a_revoked_grant_is_forgotten_by_other_sessions(
         return caught.value.sqlstate != "42501"
 
     assert not passes()
-    committed.execute("SELECT pgml.grant_model('shared', 'test_reader')")
+    committed.execute("SELECT pgml.grant_model('shared', 'test_row_reader')")
     assert passes() and passes()
-    committed.execute("SELECT pgml.revoke_model('shared', 'test_reader')")
+    committed.execute("SELECT pgml.revoke_model('shared', 'test_row_reader')")
     assert not passes()
     committed.execute("SELECT pgml.grant_model('shared', 'public')")
     assert passes()
