@@ -35,7 +35,7 @@ CREATE FOREIGN TABLE pgml.stat_models (
     last_error text
 ) SERVER pgannex OPTIONS (verb 'stat_models', authorize 'pgml.authorize');
 COMMENT ON FOREIGN TABLE pgml.stat_models IS
-    'one row per instance of a model: where it runs, what it did';
+    'one row per instance of a model: where it runs, what it did; of trained models those used by the own role, or all for pgml_admin';
 COMMENT ON COLUMN pgml.stat_models.model IS 'name of the model';
 COMMENT ON COLUMN pgml.stat_models.instance IS 'number of the instance, from 0';
 COMMENT ON COLUMN pgml.stat_models.state IS 'unloaded, loading, ready, restarting, stopping or failed';
@@ -43,7 +43,8 @@ COMMENT ON COLUMN pgml.stat_models.engine IS 'engine that serves it';
 COMMENT ON COLUMN pgml.stat_models.device IS 'cpu, or cuda:N';
 COMMENT ON COLUMN pgml.stat_models.dtype IS 'type of the weights in use';
 COMMENT ON COLUMN pgml.stat_models.revision IS 'revision that is configured';
-COMMENT ON COLUMN pgml.stat_models.source IS 'folder or hub id that it is loaded from';
+COMMENT ON COLUMN pgml.stat_models.source IS
+    'folder or hub id that it is loaded from; of a trained model its artifact, for pgml_admin the whole hash';
 COMMENT ON COLUMN pgml.stat_models.aliases IS 'other names of the model';
 COMMENT ON COLUMN pgml.stat_models.dimensions IS 'length of an embedding';
 COMMENT ON COLUMN pgml.stat_models.max_tokens IS 'texts are truncated to this';

@@ -9,19 +9,29 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from frames_process import Client, FramesServer, serving, until
+from frames_process import Client, FramesServer, serving, stat_open, until
 from pgannex_server.tabular import artifact
 from pgannex_wire.frame import BULK, LAST, FrameType, pack_frame
 from pgannex_wire.message import Column, Failure
-from pgannex_wire.values import TEXT_OID, ColumnBlock, pack_texts
+from pgannex_wire.values import (
+    FLOAT8S,
+    TEXT_OID,
+    ColumnBlock,
+    RawColumn,
+    pack_texts,
+    pack_values,
+    split_values,
+)
 from predict_client import (
     ARRAY_COLUMNS,
+    WIDE_ARRAY_COLUMNS,
     Artifact,
     answer,
     array_block,
@@ -31,6 +41,7 @@ from predict_client import (
     give_nothing,
     predict,
     predict_open,
+    real_array,
     refusal,
     rows_open,
     table_block,
@@ -445,3 +456,59 @@ def _waiting(server: FramesServer) -> int:
 
 def _seen(server: FramesServer, hash: str) -> bool:
     return any(row["source"] == hash for row in server.rows("stat_models", "source"))
+
+
+# -- numbers that do not fit, and what others see ----------------------------------------------------
+
+
+def test_whole_rows_of_another_width_say_how_many_came(client: Client, linear: Artifact) -> None:
+    for values, columns in (
+        (_int_array([1, 2, 3]), [ARRAY_COLUMNS[0], Column("features", 1007)]),
+        (real_array([1.0, 2.0, 3.0]), ARRAY_COLUMNS),
+    ):
+        outputs = ("key", "prediction", "error")
+        block = ColumnBlock(1, (pack_texts(["0"]), pack_values([values])))
+        got = bulk(client, linear, columns, [block], outputs, on_error="status")
+        assert got["error"] == ["bad_argument: the model has 4 features, the array 3"]
+
+
+def test_a_number_beyond_real_is_an_error_of_its_row(client: Client, linear: Artifact) -> None:
+    rows = MATRIX[:4].copy()
+    rows[2, 1] = 1e300
+    outputs = ("key", "prediction", "error")
+    arrays = ColumnBlock(
+        4, (pack_texts(list("0123")), RawColumn(FLOAT8S, np.full(4, WIDTH, ">i4").tobytes() + rows.tobytes()))
+    )
+    for columns, block in (
+        (WIDE_ARRAY_COLUMNS, arrays),
+        (table_columns(NAMES), table_block(rows)),
+    ):
+        got = bulk(client, linear, columns, [block], outputs, on_error="status")
+        assert [i for i in range(4) if got["prediction"][i] is None] == [2]
+        assert got["prediction"][3] == pytest.approx(TARGET[3], abs=1e-4)
+        assert got["error"][2].startswith("out_of_range: ")
+    row = json.dumps(dict(zip(NAMES, rows[2].tolist(), strict=True)))
+    failure = refusal(client, predict_open(linear.hash, row=row), linear)
+    assert (failure.code, failure.sqlstate) == ("out_of_range", "22003")
+    assert "1e+300" in failure.message or "out of range for type real" in failure.message
+
+
+def test_a_role_sees_the_trained_models_that_it_used_and_no_hash(
+    server: FramesServer, client: Client, linear: Artifact
+) -> None:
+    predict(client, linear, MATRIX[0], role="alice")
+
+    def seen_by(role: str) -> list[str]:
+        with server.client() as one:
+            one.send(stat_open("stat_models", ("source",), role=role, grant=""))
+            block = ColumnBlock.decode(one.expect(FrameType.ROWS).payload)
+            return [v.decode() for v in split_values(block.columns[0], block.nrows) if v is not None]
+
+    assert linear.hash[:8] in seen_by("alice")
+    assert linear.hash not in seen_by("alice")
+    assert linear.hash[:8] not in seen_by("mallory")
+
+
+def _int_array(values: list[int]) -> bytes:
+    head = struct.pack("!iiiii", 1, 0, 23, len(values), 1)
+    return head + b"".join(struct.pack("!ii", 4, value) for value in values)

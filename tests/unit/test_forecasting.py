@@ -124,6 +124,34 @@ def test_longer_than_trained_and_shorter(one_series: Outcome) -> None:
         model.forecast(0)
 
 
+def test_a_forecast_has_bounds_and_is_made_in_short_steps(one_series: Outcome) -> None:
+    model = model_of(one_series)
+    for steps in (0, 10_001, 1_000_000):
+        with pytest.raises(WireError, match=f"horizon = {steps} for 1 series") as caught:
+            model.forecast(steps)
+        assert caught.value.code == "bad_argument"
+        assert caught.value.hint == "give 1 to 10000 steps"
+    parts = list(model.steps(1500))
+    assert [len(rows) for rows in parts if rows] == [1000, 500]
+    assert len(parts) > 1500
+
+
+def test_series_side_by_side_say_what_they_say_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = np.arange(100)
+    columns: Columns = {
+        "at": ("date", np.tile(days, 5) + _TO_2000),
+        "shop": ("text", [f"shop {i}" for i in range(5) for _ in days]),
+        "amount": ("float8", np.concatenate([weekly(100, seed=i) for i in range(5)])),
+    }
+    model = model_of(train(columns, series_key="shop", horizon=7, n_estimators=10))
+    together = model.forecast()
+    monkeypatch.setattr("pgannex_server.tabular.forecaster._SERIES", 2)
+    assert model.forecast() == together
+    with pytest.raises(WireError, match="for 5 series") as caught:
+        model.forecast(10_001)
+    assert caught.value.hint == "give 1 to 10000 steps"
+
+
 def test_several_series_of_different_size() -> None:
     small, large = weekly(300, seed=2) / 100, weekly(280, seed=3, base=5000.0)
     columns: Columns = {

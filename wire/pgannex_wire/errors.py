@@ -22,6 +22,7 @@ class ErrorCode:
 
 _ROWS = (
     ErrorCode("bad_argument", "22023", 400, False, "an argument has a value that the verb does not take"),
+    ErrorCode("out_of_range", "22003", 400, False, "a number does not fit the type that it needs"),
     ErrorCode("null_input", "22004", 400, False, "an input, or an element of a batch, is NULL"),
     ErrorCode("invalid_text", "22021", 400, False, "a text is not valid UTF-8 or holds a NUL character"),
     ErrorCode("too_large", "54000", 413, False, "an input is larger than the limit"),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pgannex_server.predictors.pool import Predictors
 
 
+_MOST_ROLES = 1000
+
+
 class Waiter(Protocol):
     """A request that needs the model. None of these is called after `leave`."""
 
@@ -46,6 +49,7 @@ class Served:
         self.counters = ModelCounters()
         self.admission = Admission(hash[:8])
         self.users: dict[Any, None] = {}
+        self.roles: dict[str, None] = {}
         self.loaded_at = 0.0
         self.last_used = time.monotonic()
         self.last_error = ""
@@ -63,6 +67,13 @@ class Served:
     @property
     def memory(self) -> int:
         return int(self.info.get("memory_bytes", 0)) if self.state == "ready" else 0
+
+    def used_by(self, role: str) -> None:
+        """Remember who has used it: pgml.stat_models shows them that they did."""
+        if role not in self.roles:
+            if len(self.roles) >= _MOST_ROLES:
+                del self.roles[next(iter(self.roles))]
+            self.roles[role] = None
 
     def join(self, waiter: Waiter) -> None:
         """`waiter.ready()` follows, perhaps at once; or `ask`, or `fail`."""

@@ -30,6 +30,7 @@ from pgannex_wire.values import (
     pack_values,
 )
 
+from pgannex_server.tabular.block_input import out_of_range
 from pgannex_server.tabular.predict_frames import Plan
 
 Matrix = NDArray[Any]
@@ -50,6 +51,8 @@ _NEEDS = {
 }
 _ONE_HEAD = struct.Struct("!IHBIBB")
 _F32 = struct.Struct("<f")
+_LARGEST = float(np.finfo(np.float32).max)
+_ALL = slice(None)
 
 
 class Predictor(Protocol):
@@ -94,6 +97,17 @@ def compute(predictor: Predictor, matrix: Matrix, needs: frozenset[str]) -> dict
     return parts
 
 
+def check_range(plan: Plan, parts: Parts, rows: slice = _ALL) -> None:
+    """Raises out_of_range for a prediction that does not fit the type of its output."""
+    values = parts.get("values")
+    if values is None or any(oid in (FLOAT8, FLOAT8_ARRAY) for _name, oid in plan.outputs):
+        return
+    values = values[rows]
+    beyond = np.abs(values) > _LARGEST
+    if beyond.any() and (beyond := beyond & np.isfinite(values)).any():
+        raise out_of_range(float(values[beyond][0]), "the prediction")
+
+
 def joined(pieces: Sequence[Parts]) -> Parts:
     """The parts of consecutive slices as one."""
     if len(pieces) == 1:
@@ -115,7 +129,11 @@ def one_row(plan: Plan, parts: Parts, start: int, stop: int) -> bytes:
     if len(outputs) == 1 and outputs[0] == ("prediction", FLOAT4) and not plan.text:
         values = parts["values"]
         value = values[start] if values.ndim == 1 else values[start, 0]
-        return b"".join((_ONE_HEAD.pack(1, 1, FIXED, 6, 4, 0), _F32.pack(value)))
+        try:
+            return b"".join((_ONE_HEAD.pack(1, 1, FIXED, 6, 4, 0), _F32.pack(value)))
+        except OverflowError as err:
+            raise out_of_range(float(value), "the prediction") from err
+    check_range(plan, parts, slice(start, stop))
     columns = [_one(name, oid, plan.text, parts, start, stop) for name, oid in outputs]
     return ColumnBlock(1, tuple(columns)).encode()
 

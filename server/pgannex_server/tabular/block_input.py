@@ -28,6 +28,7 @@ _TYPES = {
     1000: "_bool", 1005: "_int2", 1007: "_int4", 1016: "_int8", 1021: "_float4", 1022: "_float8",
     1231: "_numeric",
 }  # fmt: skip
+_LARGEST = float(np.finfo(np.float32).max)
 _ARRAYS = frozenset({1000, 1005, 1007, 1016, 1021, 1022})
 
 
@@ -95,6 +96,11 @@ def wrong_width(width: int, got: int) -> WireError:
         f"the model has {width} features, the array {got}",
         hint=f"pass {width} numbers for one row, or a multiple of {width} for several",
     )
+
+
+def out_of_range(value: float, what: str = "the feature") -> WireError:
+    """The error of a number that real cannot hold."""
+    return WireError("out_of_range", f"{what} {value:g} is out of range for type real")
 
 
 # -- blocks ------------------------------------------------------------------------------------
@@ -168,27 +174,43 @@ def _arrays(model: Model, width: int, raw: RawColumn, nrows: int) -> tuple[Matri
     if flat.size != counts[counts > 0].sum():
         raise WireError("protocol_violation", "a column of float arrays has lengths that do not fit")
     fits = counts == width
-    if fits.all():
-        return model.features(flat, nrows), {}
     bad = {int(at): _bad_array(width, int(counts[at])) for at in np.flatnonzero(~fits)}
-    keep = np.repeat(fits, np.maximum(counts, 0))
-    return model.features(flat[keep], int(fits.sum())), bad
+    if bad:
+        flat = flat[np.repeat(fits, np.maximum(counts, 0))]
+    return _taken(model, width, flat, np.flatnonzero(fits), bad)
 
 
 def _sent_arrays(model: Model, width: int, values: Sequence[bytes | None]) -> tuple[Matrix, Bad]:
     bad: Bad = {}
     rows = []
+    good = []
     for at, value in enumerate(values):
         try:
             row = array_of(value) if value is not None else None
             if row is not None and len(row) == width:
                 rows.append(row)
+                good.append(at)
             else:
                 bad[at] = _bad_array(width, -1 if row is None else len(row))
         except WireError as err:
             bad[at] = err
     flat = np.concatenate(rows) if rows else np.empty(0, dtype=np.float32)
-    return model.features(flat, len(rows)), bad
+    return _taken(model, width, flat, np.array(good, dtype=np.intp), bad)
+
+
+def _taken(model: Model, width: int, flat: Matrix, good: NDArray[np.intp], bad: Bad) -> tuple[Matrix, Bad]:
+    """The matrix of the arrays of the rows `good`, but for numbers that no real[] can hold: a scalar
+    call's features are a real[], and one that does not fit is an error there too."""
+    if len(good) and flat.dtype == np.float64:
+        rows = flat.reshape(-1, width)
+        beyond = np.isfinite(rows) & (np.abs(rows) > _LARGEST)
+        if beyond.any():
+            large = beyond.any(axis=1)
+            bad |= {
+                int(good[at]): out_of_range(float(rows[at][beyond[at]][0])) for at in np.flatnonzero(large)
+            }
+            good, flat = good[~large], rows[~large].reshape(-1)
+    return model.features(flat, len(good)) if len(good) else np.empty((0, width), flat.dtype), bad
 
 
 def _bad_array(width: int, count: int) -> WireError:

@@ -248,7 +248,9 @@ class Predicting:
     def _pieces(self, work: Work, start: int, stop: int) -> list[answers.Parts]:
         """What is computed of some rows. Where it fails and rows may fail alone, halving finds them."""
         try:
-            return [answers.compute(work.model.predictor, work.matrix[start:stop], work.needs)]
+            parts = answers.compute(work.model.predictor, work.matrix[start:stop], work.needs)
+            answers.check_range(work.plan, parts)
+            return [parts]
         except MemoryError:
             raise
         except Exception as err:

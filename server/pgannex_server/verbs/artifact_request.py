@@ -38,6 +38,7 @@ class ArtifactRequest(Running):
         Running.__init__(self, service, request, sink)
         predictors.requests[self] = None
         self.served.users[self] = None
+        self.served.used_by(request.caller.role)
         self.served.admission.requests += 1
         self.served.counters.requests += 1
 

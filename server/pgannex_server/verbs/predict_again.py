@@ -44,6 +44,7 @@ class PredictAgain:
             served = self.served = self.predictors.models.get(plan.hash)
             if served is None or served.state != "ready":
                 return None
+            served.used_by(self.request.caller.role)
         admission = served.admission
         if service.state != "ready" or admission.requests >= service.config.limits.queue:
             return None

@@ -1,7 +1,8 @@
 """The verbs stat_models, stat_activity and stat_server: what the server is doing, as rows.
 
 They read counters and states that are kept anyway and answer at once. A role sees its own
-requests in stat_activity; the grant `see_all` shows everybody's.
+requests in stat_activity, and in stat_models the trained models that it has used; the grant
+`see_all` shows everybody's.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Stat(Running):
 
 
 class StatModels(Stat):
-    """One row per instance, and per trained model that is loaded or wanted.
+    """One row per instance, and per trained model that is loaded or wanted: all of them, or those
+    that the caller's role has used since they were loaded.
 
     Requests, errors and what waits are the whole model's.
     """
@@ -73,7 +75,13 @@ class StatModels(Stat):
     @staticmethod
     def table(service: Service, request: Request) -> list[Row]:
         rows = [_model_row(m, slot) for m in service.registry.models.values() for slot in m.slots]
-        return rows + [_served_row(model) for model in service.predictors.models.values()]
+        caller = request.caller
+        all_of_them = caller.may("see_all")
+        return rows + [
+            _served_row(model, all_of_them)
+            for model in service.predictors.models.values()
+            if all_of_them or caller.role in model.roles
+        ]
 
 
 class StatActivity(Stat):
@@ -171,7 +179,7 @@ def _model_row(model: Model, slot: Slot) -> Row:
     }
 
 
-def _served_row(model: Served) -> Row:
+def _served_row(model: Served, whole_hash: bool) -> Row:
     """A model of tables: it is an instance of its own, and its process has other models too."""
     counters, home, info = model.counters, model.home, model.info
     ready = model.state == "ready"
@@ -182,7 +190,7 @@ def _served_row(model: Served) -> Row:
         "state": model.state,
         "engine": str(info.get("engine") or "tabular"),
         "device": "cpu",
-        "source": model.hash,
+        "source": model.hash if whole_hash else model.hash[:8],
         "pinned": False,
         "pid": home.pid or None,
         "memory_bytes": model.memory if ready else None,
