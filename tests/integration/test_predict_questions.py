@@ -119,3 +119,16 @@ def test_questions_without_an_answer(server: FramesServer, question: str, argume
     assert got.sqlstate == "22023"
     assert says in got.message
     assert got.hint
+
+
+def test_measures_are_bounded(server: FramesServer) -> None:
+    many = list(range(1001))
+    for kind, classes in (("classification_metrics", None), ("confusion_matrix", None)):
+        got = metric(server, kind, many, many, classes)
+        assert got.sqlstate == "22023"
+        assert "1001 classes are too many" in got.message
+    got = metric(server, "confusion_matrix", [0, 1], [0, 1], 1_000_000_000)
+    assert "1000000000 classes are too many" in got.message
+    half = numpy.zeros(1_000_001)
+    got = metric(server, "r2_score", half, half)
+    assert "1000001 elements are too many" in got.message
