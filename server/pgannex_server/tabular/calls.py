@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pgannex_wire import WireError
 
 Arguments = Mapping[str, Any]
 
+_SENT = {"f": ">f4", "d": ">f8"}
 _MOST_PAIRS = 1_000_000
 _MOST_CLASSES = 1000
 """Of a table of all pairs of them."""
@@ -36,15 +38,15 @@ def steps(name: str, arguments: Arguments, predictor: Any = None) -> Iterator[An
 
 def _metrics(arguments: Arguments) -> Iterator[Any]:
     kind = arguments["kind"]
-    most = max(len(arguments["ground_truth"]), len(arguments["y_hat"]))
+    truth, found = _array(arguments["ground_truth"]), _array(arguments["y_hat"])
+    most = max(len(truth), len(found))
     if most > _MOST_PAIRS:
         raise WireError(
             "bad_argument",
             f"{most} elements are too many for one measure",
             hint=f"give {_MOST_PAIRS} pairs at most, such as a sample",
         )
-    truth = np.array([float(v) for v in arguments["ground_truth"]], dtype=np.float64)
-    found = np.array([float(v) for v in arguments["y_hat"]], dtype=np.float64)
+    yield None
     if len(truth) != len(found):
         raise WireError(
             "bad_argument", f"ground_truth has {len(truth)} elements, y_hat {len(found)}", hint="give pairs"
@@ -57,6 +59,14 @@ def _metrics(arguments: Arguments) -> Iterator[Any]:
     if metric is None:
         raise WireError("bad_argument", f'kind = "{kind}" is unknown', hint=f"known: {', '.join(METRICS)}")
     yield from metric(truth, found, arguments.get("num_classes"))
+
+
+def _array(given: Any) -> Any:
+    """Elements that came as texts, or in their send form."""
+    if isinstance(given, dict):
+        item = np.dtype([("size", ">i4"), ("value", _SENT[given["type"]])])
+        return np.frombuffer(base64.b64decode(given["sent"]), item)["value"].astype(np.float64)
+    return np.array([float(v) for v in given], dtype=np.float64)
 
 
 def _r2(truth: Any, found: Any, _classes: int | None) -> Iterator[Any]:
