@@ -41,7 +41,10 @@ def deploy(db: Database, arguments: str) -> tuple[str, str, str]:
 
 def test_a_training_deploys_what_is_no_worse(shop: Database) -> None:
     assert served(shop) == "three"
-    rows = shop.execute("SELECT strategy FROM pgml.deployments").fetchall()
+    rows = shop.execute(
+        "SELECT d.strategy FROM pgml.deployments AS d JOIN pgml.projects AS p ON p.id = d.project_id"
+        " WHERE p.name = 'shop'"
+    ).fetchall()
     assert rows == [("new_score",), ("new_score",)]
 
 
@@ -136,7 +139,12 @@ def test_what_the_server_advises_against_is_not_deployed(db: Database) -> None:
     stored(db, score=1.0, deployable=False, reason="all predictions are 7")
     assert served(db) is None
     assert any("all predictions are 7" in text for level, text in heard if level == "WARNING")
-    assert one(db, "SELECT reason FROM pgml.models") == "all predictions are 7"
+    reason = one(
+        db,
+        "SELECT m.reason FROM pgml.models AS m JOIN pgml.projects AS p ON p.id = m.project_id"
+        " WHERE p.name = 'shop'",
+    )
+    assert reason == "all predictions are 7"
     assert deploy(db, "'shop'")[0] == "best_score"
 
 
