@@ -131,6 +131,11 @@ BEGIN
         RAISE EXCEPTION 'OpenAI runtime is not supported for training or inference'
             USING ERRCODE = 'feature_not_supported', HINT = 'leave runtime out';
     END IF;
+    IF pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool THEN
+        RAISE EXCEPTION 'cannot train in a read-only transaction' USING ERRCODE = 'read_only_sql_transaction',
+            HINT = CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'this is a standby: train on its primary, predict on both'
+                        ELSE 'BEGIN READ WRITE, or see default_transaction_read_only' END;
+    END IF;
     project := pgml.project_to_train(prepare_training.project_name, prepare_training.task);
     snapshot := pgml.snapshot_to_train(project, prepare_training.relation_name, prepare_training.labels,
         prepare_training.test_size, prepare_training.test_sampling, prepare_training.materialize, prepare_training.preprocess);
