@@ -83,6 +83,8 @@ def cancelled_fit(target: Target) -> list[Measurement]:
         folder = Path(scratch)
         table_data.make_files(folder)
         table_data.fill(target, folder)
+    with target.connect() as db:
+        db.execute(_VIEW.encode())
     for _ in range(3):
         before = _tree_pss(target.server_pid)
         with target.connect() as db, target.connect() as other:
